@@ -1,0 +1,1 @@
+"""Text in, results out; knows no architecture and no kernel."""
