@@ -1,0 +1,51 @@
+"""Read the state before a window, then write the window into it: the built-in encoder's memory across windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from lindoc.core.errors import KernelError
+from lindoc.kernels.window_memory import chunked, reference
+
+__all__ = ["BACKENDS", "MemoryState", "window_memory"]
+
+MemoryState = tuple[torch.Tensor, torch.Tensor]  # S (D, H, K, V) and z (D, H, K), fp32, one row per document
+
+BACKENDS: dict[str, Callable[..., tuple[torch.Tensor, MemoryState | None]]] = {
+    "reference": reference.window_memory,
+    "chunked": chunked.window_memory,
+}
+
+
+def window_memory(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    g: torch.Tensor,
+    beta: torch.Tensor,
+    *,
+    cu_seqlens: torch.Tensor,
+    cu_documents: torch.Tensor,
+    initial_state: MemoryState | None = None,
+    output_final_state: bool = False,
+    backend: str = "chunked",
+) -> tuple[torch.Tensor, MemoryState | None]:
+    """Normalised linear attention over everything before the window (equation in `reference.window_memory`).
+
+    Raises KernelError for an unknown backend.
+    """
+    if backend not in BACKENDS:
+        raise KernelError(f"unknown backend {backend!r}; available: {', '.join(BACKENDS)}")
+    return BACKENDS[backend](
+        q,
+        k,
+        v,
+        g,
+        beta,
+        cu_seqlens=cu_seqlens,
+        cu_documents=cu_documents,
+        initial_state=initial_state,
+        output_final_state=output_final_state,
+    )
