@@ -1,0 +1,129 @@
+"""Pieces to atoms: stretches of at most `limit` tokens, cut at a sentence, then a word, then anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from lindoc.core.documents import Document, Mark, Piece
+from lindoc.core.repair import Repaired, repair, split_runs
+from lindoc.core.sentences import sentences
+from lindoc.models.encoder import Encoding, Tokenizer
+
+BATCH = 32  # pieces tokenized at once; no effect on what comes out
+NO_TOKEN = "\u25a1"  # read in place of a text of which the tokenizer keeps nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Atom:
+    """A stretch of text that stays in one segment. Offsets of the encoding are relative to `text`."""
+
+    text: str
+    mark: Mark  # its start is the atom's
+    boundary: int
+    encoding: Encoding
+
+    @property
+    def tokens(self) -> int:
+        return len(self.encoding.ids)
+
+
+def atoms(pieces: Iterable[Piece], document: Document, tokenizer: Tokenizer, limit: int) -> Iterator[Atom]:
+    """Contiguous atoms of the pieces; all text is kept, white space included."""
+    batch: list[Piece] = []
+    for piece in pieces:
+        batch.append(piece)
+        if len(batch) == BATCH:
+            yield from _of_batch(batch, document, tokenizer, limit)
+            batch = []
+    yield from _of_batch(batch, document, tokenizer, limit)
+
+
+def encode(texts: list[str], document: Document, tokenizer: Tokenizer) -> list[Encoding]:
+    """Encode texts as a person would see them; the offsets are those of the texts as given."""
+    readable = [split_runs(_repaired(text, document)) for text in texts]
+    encodings = tokenizer.encode([one.text for one in readable])
+    return [
+        replace(encoding, offsets=tuple(one.original(start, end) for start, end in encoding.offsets))
+        for one, encoding in zip(readable, encodings, strict=True)
+    ]
+
+
+def _repaired(text: str, document: Document) -> Repaired:
+    repaired = repair(text)
+    shown = document.shown(text)
+    return repaired if repaired.starts is not None and shown == repaired.text else Repaired(text)
+
+
+def cover(text: str, encoding: Encoding) -> Encoding:
+    """Stretch the offsets over characters the tokenizer drops (accents, controls): each goes to the token before it,
+    those before the first token to that one."""
+    covered: list[tuple[int, int]] = []
+    at = len(text) - len(text.lstrip())
+    for start, end in encoding.offsets:
+        if start > at and (gap := text[at:start].rstrip()):
+            if covered:
+                covered[-1] = (covered[-1][0], at + len(gap))
+            else:
+                start = at
+        covered.append((start, end))
+        at = max(at, end)
+    if covered and (rest := text[at:].rstrip()):
+        covered[-1] = (covered[-1][0], at + len(rest))
+    return replace(encoding, offsets=tuple(covered))
+
+
+def _of_batch(batch: list[Piece], document: Document, tokenizer: Tokenizer, limit: int) -> Iterator[Atom]:
+    if not batch:
+        return
+    for piece, encoding in zip(batch, encode([piece.text for piece in batch], document, tokenizer), strict=True):
+        if len(encoding.ids) <= limit:
+            yield Atom(piece.text, piece.mark, piece.boundary, encoding)
+        else:
+            yield from _cut(piece, document, tokenizer, limit)
+
+
+def _cut(piece: Piece, document: Document, tokenizer: Tokenizer, limit: int) -> Iterator[Atom]:
+    """A piece that is too long, at its sentences; a sentence that is too long, at its words."""
+    starts = [start for start, _ in sentences(piece.text)]
+    borders = [0, *starts[1:], len(piece.text)]
+    parts = [piece.text[start:end] for start, end in zip(borders, borders[1:], strict=False)]
+    at, first = 0, True
+    for part, encoding in zip(parts, encode(parts, document, tokenizer), strict=True):
+        short = [(part, encoding)] if len(encoding.ids) <= limit else _by_words(part, encoding, document, tokenizer, limit)
+        for text, encoded in short:
+            yield Atom(text, _moved(piece, at), piece.boundary if first else 0, encoded)
+            at, first = at + len(text), False
+
+
+def _by_words(
+    text: str, encoding: Encoding, document: Document, tokenizer: Tokenizer, limit: int
+) -> Iterator[tuple[str, Encoding]]:
+    """Stretches of whole words; a word is cut only if it has more than `limit` tokens."""
+    while len(encoding.ids) > limit:
+        cut = _word_border(text, encoding.offsets, limit)
+        (head,) = encode([text[:cut]], document, tokenizer)
+        while len(head.ids) > limit:  # a word cut in two can have more tokens than it had
+            cut = max(cut - 1 - cut // 16, 1)
+            (head,) = encode([text[:cut]], document, tokenizer)
+        yield text[:cut], head
+        text = text[cut:]
+        (encoding,) = encode([text], document, tokenizer)
+    if text:
+        yield text, encoding
+
+
+def _word_border(text: str, offsets: tuple[tuple[int, int], ...], limit: int) -> int:
+    """The last start of a word among the first `limit` tokens, else the start of the next token."""
+    for index in range(limit, limit // 2, -1):
+        start = offsets[index][0]
+        if start and text[start - 1].isspace():
+            return start
+    return max(offsets[limit][0], 1)
+
+
+def _moved(piece: Piece, by: int) -> Mark:
+    """The piece's mark, moved to where `by` characters of it have passed."""
+    mark = piece.mark
+    line = None if mark.line is None else mark.line + piece.text.count("\n", 0, by)
+    return replace(mark, start=mark.start + by, line=line)

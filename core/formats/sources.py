@@ -1,0 +1,118 @@
+"""What the user named on the command line to single inputs: files, directories, standard input."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from lindoc.core.errors import DocumentError
+
+HASH_BLOCK = 1 << 20  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One input. `path` is None for standard input, whose bytes lie in an unlinked 0600 temporary file."""
+
+    name: str  # as the user gave it, relative to DIR under --repo, "-" for stdin
+    path: Path | None
+    spool: BinaryIO | None = field(default=None, repr=False, compare=False)
+
+    @contextmanager
+    def opened(self) -> Iterator[BinaryIO]:
+        """The bytes, seekable; seek before each read. Raises DocumentError."""
+        if self.path is None:
+            if self.spool is None:
+                raise DocumentError(self.name, "standard input was not read; give '-' as the path")
+            yield self.spool
+            return
+        try:
+            handle = self.path.open("rb")
+        except (OSError, ValueError) as exc:
+            raise DocumentError(self.name, why(exc)) from exc
+        with handle:
+            yield handle
+
+    def fingerprint(self) -> tuple[int, str]:
+        """Size in bytes and SHA-256 of the source."""
+        digest, size = hashlib.sha256(), 0
+        with self.opened() as handle:
+            handle.seek(0)
+            try:
+                while block := handle.read(HASH_BLOCK):
+                    digest.update(block)
+                    size += len(block)
+            except OSError as exc:
+                raise DocumentError(self.name, why(exc)) from exc
+        return size, digest.hexdigest()
+
+
+def find_sources(
+    paths: Sequence[str],
+    *,
+    repo: bool = False,
+    max_file_size: int = 4_000_000,
+    skipped: Counter[str] | None = None,
+) -> Iterator[Source | DocumentError]:
+    """Single inputs in the order given; directories are walked in name order.
+
+    An input that cannot be read is yielded as a DocumentError, so that the others go on. `max_file_size` is in
+    bytes and holds for files found by walking, not for files named. `skipped` counts what walking left out,
+    by reason.
+    """
+    from lindoc.core.formats.walker import walk
+
+    counted: Counter[str] = Counter() if skipped is None else skipped
+    for given in paths:
+        if given == "-":
+            yield _stdin()
+            continue
+        path = Path(given)
+        try:
+            is_directory = path.is_dir()
+            if not is_directory:
+                path.stat()
+        except (OSError, ValueError) as exc:
+            yield DocumentError(given, why(exc))
+            continue
+        if is_directory:
+            yield from walk(path, given, repo=repo, max_file_size=max_file_size, skipped=counted)
+        elif path.is_file():
+            yield Source(given, path)
+        else:
+            yield DocumentError(given, "is neither a file nor a directory; pipe it into '-' instead")
+
+
+def why(exc: Exception) -> str:
+    """One line for the user out of an error of the operating system."""
+    if isinstance(exc, FileNotFoundError):
+        return "no such file or directory"
+    if isinstance(exc, PermissionError):
+        return "no permission to read it"
+    if isinstance(exc, OSError) and exc.strerror:
+        return exc.strerror[:1].lower() + exc.strerror[1:]
+    return str(exc) or type(exc).__name__
+
+
+def _stdin() -> Source | DocumentError:
+    """Standard input, copied to a temporary file without a name that only this user may read."""
+    stream = getattr(sys.stdin, "buffer", sys.stdin)
+    if stream is None:
+        return DocumentError("-", "standard input is closed")
+    try:
+        spool = tempfile.TemporaryFile("w+b")  # noqa: SIM115 - lives as long as its Source
+        os.fchmod(spool.fileno(), 0o600) if hasattr(os, "fchmod") else None
+        shutil.copyfileobj(stream, spool, HASH_BLOCK)
+        spool.flush()
+    except (OSError, ValueError) as exc:
+        return DocumentError("-", why(exc))
+    return Source("-", None, spool)

@@ -1,0 +1,111 @@
+"""Canonical text to segments of at most `limit` tokens: natural pieces, small neighbours joined.
+
+Every decision is made from the text up to a segment's end and the atom after it, so text that is appended changes
+only the last, open segment.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+from lindoc.core.atoms import NO_TOKEN, Atom, atoms, cover
+from lindoc.core.documents import Document, Mark, Segment
+from lindoc.models.encoder import Encoding, Tokenizer
+
+LEAST = 60  # tokens below which a segment is joined with what follows, whatever border lies between
+ENOUGH = 150  # tokens from which a segment is closed at the next paragraph or message
+BLANK_LINES = re.compile(r"\s*\n")
+
+
+def segments(document: Document, tokenizer: Tokenizer, limit: int = 254) -> Iterator[tuple[Segment, Encoding]]:
+    """Stream a document's segments and their tokens.
+
+    limit : tokens a segment may have, without [CLS] and [SEP]
+
+    Offsets of an encoding are relative to the segment's (canonical) text; every character that is not white space
+    lies in exactly one segment and inside some token's offsets. Raises DocumentError.
+    """
+    index = 0
+    for group in _groups(atoms(document.pieces(), document, tokenizer, limit), limit):
+        if any(not atom.text.isspace() for atom in group):
+            yield _segment(index, group, tokenizer)
+            index += 1
+
+
+def _groups(stream: Iterator[Atom], limit: int) -> Iterator[list[Atom]]:
+    least, enough = min(LEAST, limit // 4), min(ENOUGH, 3 * limit // 5)
+    opened: list[Atom] = []
+    tokens = 0
+    for atom in stream:
+        if opened and ((atom.boundary == 2 and tokens >= least) or (atom.boundary == 1 and tokens >= enough)):
+            yield opened
+            opened, tokens = [], 0
+        while opened and tokens + atom.tokens > limit:
+            cut = _best_cut(opened, atom, least)
+            yield opened[:cut]
+            opened = opened[cut:]
+            tokens = sum(one.tokens for one in opened)
+        opened.append(atom)
+        tokens += atom.tokens
+    if opened:
+        yield opened
+
+
+def _best_cut(opened: list[Atom], following: Atom, least: int) -> int:
+    """Where to cut before it grows too long: the strongest border that leaves `least` tokens before it, the latest
+    of these."""
+    best, strength = len(opened), following.boundary
+    before = sum(atom.tokens for atom in opened)
+    for index in range(len(opened) - 1, 0, -1):
+        before -= opened[index].tokens
+        if before < least:
+            break
+        if opened[index].boundary > strength:
+            best, strength = index, opened[index].boundary
+    return best
+
+
+def _segment(index: int, group: list[Atom], tokenizer: Tokenizer) -> tuple[Segment, Encoding]:
+    text = "".join(atom.text for atom in group)
+    blank = BLANK_LINES.match(text)
+    skip = blank.end() if blank else 0
+    stripped = text[skip:].rstrip()
+    encoding = cover(stripped, _joined(group, skip))
+    if not encoding.ids:  # nothing but characters the tokenizer drops
+        (unknown,) = tokenizer.encode([NO_TOKEN])
+        encoding = replace(unknown, offsets=((0, len(stripped)),) * len(unknown.ids))
+    start = group[0].mark.start + skip
+    segment = Segment(index, start, stripped, _marks(group, start), len(encoding.ids))
+    return segment, encoding
+
+
+def _joined(group: list[Atom], skip: int) -> Encoding:
+    """The atoms' encodings as one, offsets counted from `skip` characters into the group."""
+    base = group[0].mark.start + skip
+    ids: list[int] = []
+    offsets: list[tuple[int, int]] = []
+    for atom in group:
+        shift = atom.mark.start - base
+        ids.extend(atom.encoding.ids)
+        offsets.extend((start + shift, end + shift) for start, end in atom.encoding.offsets)
+    return Encoding(tuple(ids), tuple(offsets), sum(atom.encoding.unknown for atom in group))
+
+
+def _marks(group: list[Atom], start: int) -> tuple[Mark, ...]:
+    """The places inside a group, each once; the first is moved to the segment's start."""
+    marks: list[Mark] = []
+    for atom in group:
+        mark = atom.mark
+        if mark.start <= start:
+            newlines = atom.text.count("\n", 0, start - mark.start)
+            line = None if mark.line is None else mark.line + newlines
+            marks = [replace(mark, start=start, line=line)]
+        elif not marks or _place(mark) != _place(marks[-1]):
+            marks.append(mark)
+    return tuple(marks)
+
+
+def _place(mark: Mark) -> tuple[object, ...]:
+    return mark.page, mark.page_label, mark.message, mark.speaker, mark.time
