@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from lindoc.core.documents import Document, Mark, Piece
 from lindoc.core.repair import Repaired, repair, split_runs
@@ -85,15 +86,22 @@ def _of_batch(batch: list[Piece], document: Document, tokenizer: Tokenizer, limi
 
 def _cut(piece: Piece, document: Document, tokenizer: Tokenizer, limit: int) -> Iterator[Atom]:
     """A piece that is too long, at its sentences; a sentence that is too long, at its words."""
-    starts = [start for start, _ in sentences(piece.text)]
-    borders = [0, *starts[1:], len(piece.text)]
-    parts = [piece.text[start:end] for start, end in zip(borders, borders[1:], strict=False)]
+    starts = [_line_start(piece.text, start) for start, _ in sentences(piece.text)]
+    parts = [piece.text[start:end] for start, end in pairwise([0, *starts[1:], len(piece.text)])]
     at, first = 0, True
     for part, encoding in zip(parts, encode(parts, document, tokenizer), strict=True):
-        short = [(part, encoding)] if len(encoding.ids) <= limit else _by_words(part, encoding, document, tokenizer, limit)
+        short = (
+            [(part, encoding)] if len(encoding.ids) <= limit else _by_words(part, encoding, document, tokenizer, limit)
+        )
         for text, encoded in short:
             yield Atom(text, _moved(piece, at), piece.boundary if first else 0, encoded)
             at, first = at + len(text), False
+
+
+def _line_start(text: str, start: int) -> int:
+    """The same border before the indentation that leads to it, if the line begins with it."""
+    begin = text.rfind("\n", 0, start) + 1
+    return begin if text[begin:start].isspace() else start
 
 
 def _by_words(

@@ -54,16 +54,15 @@ def _groups(stream: Iterator[Atom], limit: int) -> Iterator[list[Atom]]:
 
 
 def _best_cut(opened: list[Atom], following: Atom, least: int) -> int:
-    """Where to cut before it grows too long: the strongest border that leaves `least` tokens before it, the latest
-    of these."""
+    """Where to cut before it grows too long: the strongest border that leaves `least` tokens before it (half of
+    them before a section, page or function), the latest of these."""
     best, strength = len(opened), following.boundary
     before = sum(atom.tokens for atom in opened)
     for index in range(len(opened) - 1, 0, -1):
         before -= opened[index].tokens
-        if before < least:
-            break
-        if opened[index].boundary > strength:
-            best, strength = index, opened[index].boundary
+        stronger = opened[index].boundary
+        if stronger > strength and before >= (least // 2 if stronger == 2 else least):
+            best, strength = index, stronger
     return best
 
 

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 ABBREVIATIONS = frozenset(
-    "mr mrs ms dr prof rev hon gen col maj capt lt sgt gov sen rep st sr jr messrs mme mlle "
-    "inc ltd co corp llc plc bros assn dept univ est "
-    "e.g i.e etc vs cf al viz approx ca resp incl excl "
-    "no nos art sec sect ch chap par para pp p vol ed eds fig figs eq eqs ex exh app tab ref "
-    "jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed thu fri sat sun "
-    "u.s u.k u.n e.u d.c ph.d m.d b.a m.a a.m p.m l.p n.a s.a".split()
+    ["mr", "mrs", "ms", "dr", "prof", "rev", "hon", "gen", "col", "maj", "capt", "lt", "sgt", "gov", "sen", "rep", "st", "sr", "jr", "messrs", "mme", "mlle", "inc", "ltd", "co", "corp", "llc", "plc", "bros", "assn", "dept", "univ", "est", "e.g", "i.e", "etc", "vs", "cf", "al", "viz", "approx", "ca", "resp", "incl", "excl", "no", "nos", "art", "sec", "sect", "ch", "chap", "par", "para", "pp", "p", "vol", "ed", "eds", "fig", "figs", "eq", "eqs", "ex", "exh", "app", "tab", "ref", "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec", "mon", "tue", "wed", "thu", "fri", "sat", "sun", "u.s", "u.k", "u.n", "e.u", "d.c", "ph.d", "m.d", "b.a", "m.a", "a.m", "p.m", "l.p", "n.a", "s.a"]
 )
-ENDING = frozenset("inc ltd co corp llc etc a.m p.m jr sr u.s u.k ph.d m.d l.p n.a s.a al".split())  # may end one too
+ENDING = frozenset(["inc", "ltd", "co", "corp", "llc", "etc", "a.m", "p.m", "jr", "sr", "u.s", "u.k", "ph.d", "m.d", "l.p", "n.a", "s.a", "al"])  # may end one too
 STARTERS = frozenset(
-    "the a an this that these those it he she we they i you in on at if as but and for when while there here such each "
-    "all any no however after before since with by to our its his her their what who how why which upon except".split()
+    ["the", "a", "an", "this", "that", "these", "those", "it", "he", "she", "we", "they", "i", "you", "in", "on", "at", "if", "as", "but", "and", "for", "when", "while", "there", "here", "such", "each", "all", "any", "no", "however", "after", "before", "since", "with", "by", "to", "our", "its", "his", "her", "their", "what", "who", "how", "why", "which", "upon", "except"]
 )
 STOP = re.compile(r"(?:[.!?]+|…|。|！|？)[\"'”’)\]]*(?=\s)|[。！？]")
 WORD_BEFORE = re.compile(r"[\w.&-]+$")
@@ -24,7 +19,9 @@ NEW_LINE = re.compile(  # what begins a sentence of its own at the start of a li
     r"\s*(?:[-*•·▪◦‣>|]\s|#{1,6}\s|\(?(?:\d{1,3}|[a-zA-Z]|[ivxIVX]{1,5})[.)]\s|\d{1,2}(?:\.\d{1,2})+\.?\s|```|"
     r"\[[^\]\n]{1,30}\]\s*\S|\d{1,4}[./-]\d{1,2}[./-]\d{1,4},?\s|\d{1,2}:\d{2}(?::\d{2})?\s|<\S{1,40}>\s)"
 )
-CODE_LINE = re.compile(r"[;{}]\s*$|^\s*(?:def |class |return\b|import |from \S+ import |if .*:\s*$|[)\]}])|^\s*[\w.\[\]]+ [-+*/|&]?= ")
+CODE_LINE = re.compile(
+    r"[;{}]\s*$|^\s*(?:def |class |return\b|import |from \S+ import |if .*:\s*$|[)\]}])|^\s*[\w.\[\]]+ [-+*/|&]?= "
+)
 SHORT = 0.6  # of the longest line: a line shorter than this did not end because the page was full
 
 
@@ -55,7 +52,11 @@ def _stops(text: str) -> list[int]:
         following = text[end : end + 80].lstrip()
         if not following:
             continue
-        if match[0].startswith(".") and not match[0].startswith("..") and not _ends_with_dot(text, match.start(), following):
+        if (
+            match[0].startswith(".")
+            and not match[0].startswith("..")
+            and not _ends_with_dot(text, match.start(), following)
+        ):
             continue
         if following[0].islower() and not match[0].startswith(("!", "?")):
             continue
@@ -93,17 +94,24 @@ def _line_breaks(text: str) -> list[int]:
     lines.append((at, len(text)))
     widest = max(end - start for start, end in lines)
     cuts = []
-    for (start, end), (next_start, next_end) in zip(lines, lines[1:], strict=False):
-        before, after = text[start:end], text[next_start:next_end]
-        if not before.strip() or not after.strip() or _breaks(before, after, widest):
+    before = ""  # the last line that is no underline
+    for (start, end), (next_start, next_end) in pairwise(lines):
+        line, after = text[start:end], text[next_start:next_end]
+        before = before if _is_rule(line) else line
+        if not line.strip() or not after.strip() or (not _is_rule(after) and _breaks(before, after, widest)):
             cuts.append(next_start)
     return cuts
+
+
+def _is_rule(line: str) -> bool:
+    """An underline, which may run below the first line of a sentence."""
+    return bool(line.strip()) and set(line.strip()) <= set("-=_*~ ")
 
 
 def _breaks(before: str, after: str, widest: int) -> bool:
     if NEW_LINE.match(after) or before.endswith("\f") or CODE_LINE.search(before) or CODE_LINE.search(after):
         return True
-    if before.lstrip().startswith("#") or set(before.strip()) <= set("-=_*~ "):
+    if not before.strip() or before.lstrip().startswith("#"):
         return True
     begins = after.lstrip()[:1].isupper() or after.lstrip()[:1].isdigit()
     return begins and len(before) < SHORT * widest and before.rstrip()[-1] not in ",;-–—(&"

@@ -22,7 +22,7 @@ PATTERNS: dict[str, re.Pattern[str]] = {
     "whatsapp-ios": re.compile(rf"\[(?P<time>{DATE},? {CLOCK})\] (?P<name>[^:\n]{{1,80}}): "),
     "whatsapp-android": re.compile(rf"(?P<time>{DATE},? {CLOCK}) [-–] (?:(?P<name>[^:\n]{{1,80}}): |(?=\S))"),
     "irc": re.compile(
-        rf"\[?(?P<time>{WHEN})\]? (?:<[ @+%&~]?(?P<name>[^>\s]{{1,40}})> ?|\* (?P<action>\S{{1,40}}) |"
+        rf"(?:\[?(?P<time>{WHEN})\]?|\[\]) (?:<[ @+%&~]?(?P<name>[^>\s]{{1,40}})> ?|\* (?P<action>\S{{1,40}}) |"
         r"(?:===|-!-|\*\*\*|-->|<--|=-=) ?)"
     ),
     "generic": re.compile(
@@ -90,7 +90,8 @@ class ChatDocument(LineDocument):
                 parts, length, boundary = [], 0, 0
             if found:
                 mark = Mark(line.start, None, None, line.number, (mark.message or 0) + 1, found.speaker, found.time)
-                boundary, before = _boundary(before, found), found
+                boundary = _boundary(before, found)
+                before = found if found.time else before
             elif not parts and line.start:
                 mark = _continued(mark, line)
             parts.append(line.text)
@@ -107,6 +108,8 @@ def _boundary(before: Header | None, now: Header) -> int:
     """2 where a new conversation begins: another day, or a pause."""
     if before is None:
         return 2
+    if not now.time:
+        return 1
     (day, minutes), (day_now, minutes_now) = _when(before.time), _when(now.time)
     return 2 if day != day_now or not 0 <= minutes_now - minutes <= PAUSE else 1
 

@@ -17,7 +17,9 @@ DEFINITION = re.compile(
     r"extension|type|sub|proc|macro_rules!|template|CREATE\s+\w+)\b",
     re.I,
 )
-C_FUNCTION = re.compile(r"[\w:<>*&~\[\], ]+\s[*&]?[\w:~]+\s*\([^;]*(\{|,|\)|\))?\s*(const|noexcept|override)?\s*\{?\s*$")
+C_FUNCTION = re.compile(
+    r"[\w:<>*&~\[\], ]+\s[*&]?[\w:~]+\s*\([^;]*(\{|,|\)|\))?\s*(const|noexcept|override)?\s*\{?\s*$"
+)
 STATEMENT = re.compile(r"(if|for|while|switch|return|else|elif|try|catch|with|do|case|assert|raise|throw|await)\b")
 BOUND = re.compile(r"(const|let|var|export)\b.*=\s*(async\s*)?(function\b|\([^)]*\)\s*=>|class\b)")
 SECTION = re.compile(r"\[[^\]]+\]\s*$|\w[\w-]*:(\s|$)")  # of a configuration file

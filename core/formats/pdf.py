@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pypdf
+import pypdf.errors
 import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_c
 
 from lindoc.core.documents import Mark, Piece, ReadReport
 from lindoc.core.errors import DocumentError
 from lindoc.core.formats.decoding import Line
-from lindoc.core.formats.paragraphs import SENTENCE_END, paragraphs
+from lindoc.core.formats.paragraphs import SENTENCE_END, is_heading, paragraphs
 from lindoc.core.formats.sniff import HEAD
 from lindoc.core.formats.sources import Source
 from lindoc.core.repair import repair
@@ -101,7 +102,9 @@ class PdfDocument:
         try:
             with self.source.opened() as handle:
                 handle.seek(0)
-                reader = pypdf.PdfReader(handle, password=self.password or "")
+                reader = pypdf.PdfReader(handle)
+                if reader.is_encrypted:
+                    reader.decrypt(self.password or "")
                 return reader.pages[index].extract_text().replace(PAGE_BREAK, " ")
         except Exception as exc:  # a broken page breaks pypdf in many ways; the page is reported and the rest read
             failure = f"page {index + 1}: {reason.rstrip('.').lower()}; {str(exc) or type(exc).__name__}"
@@ -134,20 +137,25 @@ class PdfDocument:
 
     def _why(self, exc: pdfium.PdfiumError) -> str:
         code = getattr(exc, "err_code", None)
-        if code == pdfium_c.FPDF_ERR_PASSWORD:
-            if self.password is None:
-                return "is encrypted; give its password with --password"
-            return "is encrypted and the password does not open it; give another with --password"
         if code == pdfium_c.FPDF_ERR_SECURITY:
             return "is encrypted in a way that lindoc cannot open; save an unprotected copy"
+        encrypted = code == pdfium_c.FPDF_ERR_PASSWORD
         try:
             with self.source.opened() as handle:
                 handle.seek(0)
-                if not len(pypdf.PdfReader(handle, strict=False).pages):
+                reader = pypdf.PdfReader(handle, strict=False)
+                encrypted = reader.is_encrypted  # pdfium's code may be that of an earlier document
+                if not encrypted and not len(reader.pages):
                     return "is a PDF without pages"
-        except Exception:  # pypdf cannot read it either: it is broken
-            pass
-        return "is not a readable PDF (truncated or damaged); download or export it again"
+        except pypdf.errors.DependencyError:  # a cipher only pdfium knows
+            encrypted = True
+        except Exception:  # pypdf breaks in many ways on a broken file
+            encrypted = False
+        if not encrypted:
+            return "is not a readable PDF (truncated or damaged); download or export it again"
+        if self.password is None:
+            return "is encrypted; give its password with --password"
+        return "is encrypted and the password does not open it; give another with --password"
 
 
 def _page_pieces(text: str, mark: Mark, flowing: bool) -> Iterator[Piece]:
@@ -155,8 +163,8 @@ def _page_pieces(text: str, mark: Mark, flowing: bool) -> Iterator[Piece]:
     for paragraph in paragraphs(_lines(text)):
         start = mark.start + paragraph.start
         boundary = paragraph.boundary
-        if first:
-            boundary = 0 if flowing and mark.page != 1 else 1
+        if first and not is_heading(paragraph.parts[0]):
+            boundary = 0 if flowing else 1  # a new page alone is no border
         yield Piece(paragraph.text, Mark(start, page=mark.page, page_label=mark.page_label), boundary)
         first = False
 

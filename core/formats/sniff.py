@@ -15,15 +15,11 @@ BOMS = (  # longest first: UTF-32-LE begins with UTF-16-LE's mark
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 CONTROL = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f\x7f]")
-MAX_CONTROL = 0.05  # share of control characters above which bytes are no text
+MAX_CONTROL, FEW = 0.05, 8  # share and number of control characters above which bytes are no text
 
 MARKDOWN = {".md", ".markdown", ".mdown", ".mkd"}
 CODE = set(
-    ".py .pyi .pyx .js .jsx .mjs .cjs .ts .tsx .java .c .h .cc .cpp .cxx .hh .hpp .hxx .cu .cuh .cs .go .rs .rb .php "
-    ".swift .kt .kts .scala .sh .bash .zsh .fish .ps1 .pl .pm .lua .r .jl .m .mm .sql .hs .ml .mli .ex .exs .erl .clj "
-    ".cljs .el .lisp .scm .vim .dart .zig .nim .v .vhd .sv .f90 .f .pas .asm .s .proto .thrift .graphql .tf .gradle "
-    ".groovy .cmake .mk .css .scss .less .html .htm .xml .vue .svelte .json .jsonc .yaml .yml .toml .ini .cfg "
-    ".conf .properties".split()
+    [".py", ".pyi", ".pyx", ".js", ".jsx", ".mjs", ".cjs", ".ts", ".tsx", ".java", ".c", ".h", ".cc", ".cpp", ".cxx", ".hh", ".hpp", ".hxx", ".cu", ".cuh", ".cs", ".go", ".rs", ".rb", ".php", ".swift", ".kt", ".kts", ".scala", ".sh", ".bash", ".zsh", ".fish", ".ps1", ".pl", ".pm", ".lua", ".r", ".jl", ".m", ".mm", ".sql", ".hs", ".ml", ".mli", ".ex", ".exs", ".erl", ".clj", ".cljs", ".el", ".lisp", ".scm", ".vim", ".dart", ".zig", ".nim", ".v", ".vhd", ".sv", ".f90", ".f", ".pas", ".asm", ".s", ".proto", ".thrift", ".graphql", ".tf", ".gradle", ".groovy", ".cmake", ".mk", ".css", ".scss", ".less", ".html", ".htm", ".xml", ".vue", ".svelte", ".json", ".jsonc", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf", ".properties"]
 )
 CODE_NAMES = {"makefile", "dockerfile", "cmakelists.txt", "rakefile", "gemfile", "jenkinsfile", "justfile"}
 LOCK_FILES = {
@@ -58,7 +54,7 @@ def bom_encoding(head: bytes) -> tuple[str, int] | None:
 def is_binary(head: bytes) -> bool:
     if bom_encoding(head) is not None:
         return False
-    return b"\0" in head or len(CONTROL.findall(head)) > MAX_CONTROL * len(head)
+    return b"\0" in head or len(CONTROL.findall(head)) > FEW + MAX_CONTROL * len(head)
 
 
 def is_generated(name: str, head: bytes) -> bool:
@@ -82,6 +78,6 @@ def kind_by_content(head: str) -> str:
     if head.startswith("#!"):
         return "code"
     lines = [line for line in head[:65_536].splitlines() if line.strip()]
-    if len(lines) >= 4 and sum(bool(CODE_LINE.search(line)) for line in lines) > 0.4 * len(lines):
+    if len(lines) >= 3 and sum(bool(CODE_LINE.search(line)) for line in lines) > 0.4 * len(lines):
         return "code"
     return "markdown" if len(MARKDOWN_LINE.findall(head)) >= 2 else "text"
