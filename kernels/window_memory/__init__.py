@@ -30,11 +30,12 @@ def window_memory(
     cu_documents: torch.Tensor,
     initial_state: MemoryState | None = None,
     output_final_state: bool = False,
+    max_seqlen: int | None = None,
     backend: str = "chunked",
 ) -> tuple[torch.Tensor, MemoryState | None]:
     """Normalised linear attention over everything before the window (equation in `reference.window_memory`).
 
-    Raises KernelError for an unknown backend.
+    `max_seqlen` (tokens of the longest window) spares a device synchronisation. Raises KernelError for an unknown backend.
     """
     if backend not in BACKENDS:
         raise KernelError(f"unknown backend {backend!r}; available: {', '.join(BACKENDS)}")
@@ -48,4 +49,5 @@ def window_memory(
         cu_documents=cu_documents,
         initial_state=initial_state,
         output_final_state=output_final_state,
+        max_seqlen=max_seqlen,
     )

@@ -18,6 +18,7 @@ def window_memory(
     cu_documents: torch.Tensor,
     initial_state: tuple[torch.Tensor, torch.Tensor] | None = None,
     output_final_state: bool = False,
+    max_seqlen: int | None = None,
 ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor] | None]:
     """Linear attention [1] whose state moves once a window, with slot-softmax feature maps [2]:
 
@@ -32,6 +33,7 @@ def window_memory(
     cu_seqlens : (N + 1,) token borders of the windows
     cu_documents : (D + 1,) window borders of the documents
     initial_state : S (D, H, K, V) and z (D, H, K); None is empty
+    max_seqlen : tokens of the longest window, not needed here
 
     Returns o (T, H, V) and, when asked for, the state after each document's last window.
 

@@ -135,6 +135,7 @@ class Layer(nn.Module):
             cu_documents=packing.cu_documents,
             initial_state=state,
             output_final_state=output_final_state,
+            max_seqlen=packing.carried_max_seqlen,
         )
         return self.finish(x, attended, self.memory.read_out(carried, read)), final
 

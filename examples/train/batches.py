@@ -1,0 +1,206 @@
+"""One training batch: windows of every objective packed into one token stream of a fixed length.
+
+The first region holds documents (their windows use the memory), the second single windows (queries, pairs, questions
+with passages). Each region is filled up to its budget with filler windows, so that shapes never change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+CLS, SEP = 101, 102
+WIDTH = 256
+ABSENT = (0, 0, 0, 0, 0)  # offset and length of part A, of part B, total tokens
+
+# documents × windows of each set, and the order of the regions' groups
+DOCUMENTS = {"corpus": (28, 24), "squad": (10, 16), "other": (5, 48), "salience": (4, 12)}
+OTHERS = (("cuad", 0.4), ("qmsum", 0.2), ("evidence", 0.2), ("crd3", 0.2))
+MAX_QUERIES = 640
+PAIRS, ANSWERS, STS, SHORT = 192, 96, 32, 192
+RESET = {"corpus": 0.3, "squad": 0.2, "other": 0.15, "salience": 0.0}
+
+
+@dataclass
+class Batch:
+    windows: np.ndarray  # (N, 5) int64
+    cu_documents: np.ndarray  # window borders of the documents of the first region
+    n_carried: int
+    groups: dict[str, slice]  # windows of each group
+    corpus_segment: np.ndarray  # (corpus windows,) segment index, -1 absent
+    plain: np.ndarray  # (corpus windows,) bool: the target is the bare segment's
+    query_weight: np.ndarray  # (MAX_QUERIES,) float32, 0 for absent
+    gold: np.ndarray  # (G, 2) query, window
+    answers: np.ndarray  # (ANSWERS, 3) start and end token in the window (-1: none), first passage token
+    sentences: np.ndarray  # (S, 4) window, token span, label
+    sts_score: np.ndarray  # (STS,)
+    short_index: np.ndarray  # (SHORT,)
+
+
+@dataclass
+class Sampler:
+    arrays: dict[str, np.ndarray]
+    seed: int
+    budgets: tuple[int, int] | None = None  # tokens of the first region and of all
+    by_document: dict[str, list[np.ndarray]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.draw = np.random.default_rng(self.seed)
+        for name in ("corpus", "squad", *(n for n, _ in OTHERS)):
+            owner = self.arrays[f"{name}.query_document"]
+            borders = np.searchsorted(owner, np.arange(len(self.arrays[f"{name}.documents"]) + 1))
+            self.by_document[name] = [np.arange(a, b) for a, b in zip(borders, borders[1:])]
+        self.gold: dict[str, list[np.ndarray]] = {}
+        for name in self.by_document:
+            gold = self.arrays[f"{name}.gold"]
+            borders = np.searchsorted(gold[:, 0], np.arange(len(self.arrays[f"{name}.queries"]) + 1))
+            self.gold[name] = np.split(gold[:, 1], borders[1:-1])
+        rows = self.arrays["salience.sentences"]
+        borders = np.searchsorted(rows[:, 0], np.arange(len(self.arrays["salience.segments"]) + 1))
+        self.sentences = np.split(rows, borders[1:-1])
+
+    def stretch(self, count: int, windows: int) -> np.ndarray:
+        """Segments of one document: all, or its head and a run from further on (the state must last)."""
+        if count <= windows:
+            return np.arange(count)
+        head = int(self.draw.choice((0, 2, 4)))
+        begin = int(self.draw.integers(head, count - (windows - head) + 1))
+        return np.concatenate([np.arange(head), np.arange(begin, begin + windows - head)])
+
+    def batch(self) -> Batch:
+        windows: list[tuple[int, ...]] = []
+        documents = [0]
+        groups: dict[str, slice] = {}
+        queries: list[tuple[str, int, list[int], float]] = []  # set, query, gold windows, weight
+        corpus_segment: list[int] = []
+        plain: list[bool] = []
+        sentences: list[tuple[float, ...]] = []
+        for group, (n_document, n_window) in DOCUMENTS.items():
+            name = group if group != "other" else self.draw.choice([n for n, _ in OTHERS], p=[p for _, p in OTHERS])
+            begin = len(windows)
+            table, spans = self.arrays[f"{name}.documents"], self.arrays[f"{name}.segments"]
+            share = np.minimum(table[:, 1], n_window) / np.minimum(table[:, 1], n_window).sum()  # longer ones more often
+            for d in self.draw.choice(len(table), n_document, p=share):
+                first, count = table[d]
+                chosen = first + self.stretch(int(count), n_window)
+                place = {int(s): len(windows) + i for i, s in enumerate(chosen)}
+                reset = self.draw.random() < RESET[group]
+                windows += [(*spans[s], 0, 0, spans[s][1] + 2) for s in chosen] + [ABSENT] * (n_window - len(chosen))
+                documents += range(documents[-1] + 1, len(windows) + 1) if reset else [len(windows)]
+                if group == "corpus":
+                    corpus_segment += [*map(int, chosen), *[-1] * (n_window - len(chosen))]
+                    plain += [reset or i == 0 for i in range(n_window)]
+                if group == "salience":
+                    sentences += [(place[s], a + 1, b + 1, y) for s in place for _, a, b, y in self.sentences[s]]
+                else:
+                    queries += self._queries(name, int(d), place, group)
+            groups[group] = slice(begin, len(windows))
+        n_carried = self._fill(windows, 0, 0)
+        documents.append(n_carried)
+        return self._singles(windows, documents, n_carried, groups, queries, corpus_segment, plain, sentences)
+
+    def _queries(self, name: str, d: int, place: dict[int, int], group: str) -> list[tuple[str, int, list[int], float]]:
+        limit, weight = {"corpus": (10, 0.5), "squad": (14, 0.3), "other": (24, 0.3)}[group]
+        found = []
+        for q in self.draw.permutation(self.by_document[name][d])[: 4 * limit]:
+            gold = [place[s] for s in map(int, self.gold[name][q]) if s in place]
+            if gold:
+                found.append((name, int(q), gold, weight))
+            if len(found) == limit:
+                break
+        return [(n, q, g, w / max(len(found), 1)) for n, q, g, w in found]
+
+    def _singles(self, windows, documents, n_carried, groups, queries, corpus_segment, plain, sentences) -> Batch:  # type: ignore[no-untyped-def]
+        def add(group: str, rows: list[tuple[int, ...]]) -> None:
+            groups[group] = slice(len(windows), len(windows) + len(rows))
+            windows.extend(rows)
+
+        def texts(key: str, index: np.ndarray) -> list[tuple[int, ...]]:
+            return [(*self.arrays[key][i], 0, 0, self.arrays[key][i][1] + 2) for i in index]
+
+        queries = [queries[i] for i in self.draw.permutation(len(queries))[:MAX_QUERIES]]
+        spans = [self.arrays[f"{name}.queries"][q] for name, q, _, _ in queries]
+        add("queries", [(*s, 0, 0, s[1] + 2) for s in spans] + [ABSENT] * (MAX_QUERIES - len(spans)))
+        weight = np.zeros(MAX_QUERIES, np.float32)
+        weight[: len(queries)] = [w for *_, w in queries]
+        gold = np.array([(i, w) for i, (_, _, ws, _) in enumerate(queries) for w in ws], np.int64).reshape(-1, 2)
+        pair = self.draw.integers(0, len(self.arrays["pairs.queries"]), PAIRS)
+        add("pair_queries", texts("pairs.queries", pair))
+        add("pair_positives", texts("pairs.positives", pair))
+        sts = self.draw.integers(0, len(self.arrays["sts.score"]), STS)
+        add("sts_a", texts("sts.a", sts))
+        add("sts_b", texts("sts.b", sts))
+        short = self.draw.integers(0, len(self.arrays["short.texts"]), SHORT)
+        add("short", texts("short.texts", short))
+        rows, answers = self._reader()
+        add("answers", rows)
+        self._fill(windows, n_carried, 1)
+        batch = Batch(
+            np.array(windows, np.int64), np.array(documents, np.int64), n_carried, groups,
+            np.array(corpus_segment), np.array(plain), weight, gold, answers,
+            np.array(sentences, np.float32).reshape(-1, 4), self.arrays["sts.score"][sts], short,
+        )  # fmt: skip
+        return batch
+
+    def _reader(self) -> tuple[list[tuple[int, ...]], np.ndarray]:
+        """Question and passage windows: mostly SQuAD, a sixth CUAD and evidence; a quarter cannot be answered."""
+        rows, answers = [], []
+        for _ in range(ANSWERS):
+            u = self.draw.random()
+            name = "squad" if u < 0.84 else "cuad" if u < 0.94 else "evidence"
+            table = self.arrays[f"{name}.answers"]
+            i = int(self.draw.integers(len(table)))
+            segment, start, end = map(int, table[i])
+            question = self.arrays[f"{name}.questions"][i]
+            v = self.draw.random()
+            if v < 0.22:  # another passage of the same document
+                segment = self._neighbour(name, segment)
+                start = -1
+            elif name == "cuad" and v < 0.6 and len(self.arrays["cuad.impossible"]):
+                j = int(self.draw.integers(len(self.arrays["cuad.impossible"])))
+                question, start = self.arrays["cuad.impossible"][j], -1
+                first, count = self.arrays["cuad.documents"][self.arrays["cuad.impossible_document"][j]]
+                segment = int(first + self.draw.integers(count))
+            passage = self.arrays[f"{name}.segments"][segment]
+            begin = int(question[1]) + 2
+            rows.append((*question, *passage, begin + passage[1] + 1))
+            answers.append((start + begin if start >= 0 else -1, end + begin if start >= 0 else -1, begin))
+        return rows, np.array(answers, np.int64)
+
+    def _neighbour(self, name: str, segment: int) -> int:
+        table = self.arrays[f"{name}.documents"]
+        first, count = table[np.searchsorted(table[:, 0], segment, side="right") - 1]
+        if count < 2:
+            return segment
+        other = int(first + self.draw.integers(count - 1))
+        return other if other < segment else other + 1
+
+    def _fill(self, windows: list[tuple[int, ...]], begin: int, region: int) -> int:
+        """Drop windows over the region's budget, then fill it up. Returns the number of windows so far."""
+        if self.budgets is None:
+            return len(windows)
+        budget = self.budgets[region] - (self.budgets[0] if region else 0)
+        used = sum(w[4] for w in windows[begin:])
+        i = len(windows) - 1
+        while used > budget:
+            used -= windows[i][4]
+            windows[i] = ABSENT
+            i -= 1
+        slots = budget // 2 // WIDTH + 1
+        for _ in range(slots):
+            size = min(WIDTH, budget - used)
+            windows.append((0, WIDTH, 0, 0, size))
+            used += size
+        assert used == budget, "budget too far above the windows: more filler slots needed"
+        return len(windows)
+
+    def set_budgets(self, trials: int = 24) -> None:
+        """Budgets from a few draws: a little above the largest."""
+        first, whole = 0, 0
+        for _ in range(trials):
+            batch = self.batch()
+            carried = int(batch.windows[: batch.n_carried, 4].sum())
+            first, whole = max(first, carried), max(whole, int(batch.windows[:, 4].sum()) - carried)
+        carried_budget = -(-int(first * 1.01) // 1024) * 1024
+        self.budgets = carried_budget, carried_budget + -(-int(whole * 1.01) // 1024) * 1024
