@@ -9,7 +9,7 @@ LIGATURES = {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", 
 # U+FFFE is how pdfium gives a hyphen at a line break; U+00AD is a soft hyphen.
 BROKEN = re.compile("[ﬀ-ﬆ]|[\ufffe\u00ad][ \t]*(?:\r?\n[ \t]*)?|(?<=[a-z])[-\u2010]\r?\n[ \t]*(?=[a-z])")
 RUN = 100  # characters without a break that a tokenizer takes as one word; more become one unknown token
-WORD_RUN = re.compile(r"\w{%d,}" % (RUN + 1))
+WORD_RUN = re.compile(rf"\w{{{RUN + 1},}}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,21 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
-ABBREVIATIONS = frozenset(
-    ["mr", "mrs", "ms", "dr", "prof", "rev", "hon", "gen", "col", "maj", "capt", "lt", "sgt", "gov", "sen", "rep", "st", "sr", "jr", "messrs", "mme", "mlle", "inc", "ltd", "co", "corp", "llc", "plc", "bros", "assn", "dept", "univ", "est", "e.g", "i.e", "etc", "vs", "cf", "al", "viz", "approx", "ca", "resp", "incl", "excl", "no", "nos", "art", "sec", "sect", "ch", "chap", "par", "para", "pp", "p", "vol", "ed", "eds", "fig", "figs", "eq", "eqs", "ex", "exh", "app", "tab", "ref", "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec", "mon", "tue", "wed", "thu", "fri", "sat", "sun", "u.s", "u.k", "u.n", "e.u", "d.c", "ph.d", "m.d", "b.a", "m.a", "a.m", "p.m", "l.p", "n.a", "s.a"]
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+ABBREVIATIONS = _words(
+    "mr mrs ms dr prof rev hon gen col maj capt lt sgt gov sen rep st sr jr messrs mme mlle inc ltd co corp llc plc "
+    "bros assn dept univ est e.g i.e etc vs cf al viz approx ca resp incl excl no nos art sec sect ch chap par para "
+    "pp p vol ed eds fig figs eq eqs ex exh app tab ref jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed "
+    "thu fri sat sun u.s u.k u.n e.u d.c ph.d m.d b.a m.a a.m p.m l.p n.a s.a"
 )
-ENDING = frozenset(["inc", "ltd", "co", "corp", "llc", "etc", "a.m", "p.m", "jr", "sr", "u.s", "u.k", "ph.d", "m.d", "l.p", "n.a", "s.a", "al"])  # may end one too
-STARTERS = frozenset(
-    ["the", "a", "an", "this", "that", "these", "those", "it", "he", "she", "we", "they", "i", "you", "in", "on", "at", "if", "as", "but", "and", "for", "when", "while", "there", "here", "such", "each", "all", "any", "no", "however", "after", "before", "since", "with", "by", "to", "our", "its", "his", "her", "their", "what", "who", "how", "why", "which", "upon", "except"]
+ENDING = _words("inc ltd co corp llc etc a.m p.m jr sr u.s u.k ph.d m.d l.p n.a s.a al")  # may end one too
+STARTERS = _words(
+    "the a an this that these those it he she we they i you in on at if as but and for when while there here such "
+    "each all any no however after before since with by to our its his her their what who how why which upon except"
 )
 STOP = re.compile(r"(?:[.!?]+|…|。|！|？)[\"'”’)\]]*(?=\s)|[。！？]")
 WORD_BEFORE = re.compile(r"[\w.&-]+$")

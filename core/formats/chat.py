@@ -26,7 +26,8 @@ PATTERNS: dict[str, re.Pattern[str]] = {
         r"(?:===|-!-|\*\*\*|-->|<--|=-=) ?)"
     ),
     "generic": re.compile(
-        rf"(?:\[(?P<time>{WHEN})\] ?|\((?P<time2>{WHEN})\) ?|(?P<time3>{WHEN})[ ,-]+)(?P<name>[^:\n\[\]{{}}=]{{1,60}}): "
+        rf"(?:\[(?P<time>{WHEN})\] ?|\((?P<time2>{WHEN})\) ?|(?P<time3>{WHEN})[ ,-]+)"
+        r"(?P<name>[^:\n\[\]{}=]{1,60}): "
     ),
 }
 IOS_SYSTEM = re.compile(rf"\[(?P<time>{DATE},? {CLOCK})\] ")

@@ -22,7 +22,7 @@ MAX_LINE = 8192  # characters; a longer line is cut, at a space where it has one
 RARE = (  # code pages of DOS and mainframes, which on short texts outdo what people use
     "cp037 cp273 cp424 cp437 cp500 cp720 cp737 cp775 cp850 cp852 cp855 cp856 cp857 cp858 cp860 cp861 cp862 cp863 cp864 "
     "cp865 cp866 cp869 cp875 cp1006 cp1026 cp1125 cp1140 hp_roman8 ptcp154 kz1048"
-).split()
+)
 MAX_REPORTED = 20  # lines with undecodable bytes named in the report
 
 
@@ -162,7 +162,7 @@ def _decide(name: str, head: bytes, encoding: str | None) -> tuple[str, int]:
         decoder.decode(head, final=len(head) < SNIFF)
         return "utf-8", 0
     except UnicodeDecodeError:
-        best = from_bytes(head, cp_exclusion=RARE).best()
+        best = from_bytes(head, cp_exclusion=RARE.split()).best()
     if best is None or best.encoding == "utf_8":
         raise DocumentError(name, "is not valid UTF-8 and its encoding cannot be told; name it with --encoding")
     return codecs.lookup(best.encoding).name, 0

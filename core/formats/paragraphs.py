@@ -12,7 +12,8 @@ MAX_PARAGRAPH = 4096  # characters; a longer one goes on as a piece that may be 
 ITEM = re.compile(r"\s*([-*•·▪◦‣]\s|\(?(\d{1,3}|[a-zA-Z]|[ivxIVX]{1,5})[.)]\s|\d{1,2}(\.\d{1,2})+\.?\s)")
 SECTION = re.compile(
     r"\s*((ARTICLE|Article|SECTION|Section|CHAPTER|Chapter|PART|Part|Item|ITEM|EXHIBIT|Exhibit|SCHEDULE|Schedule|"
-    r"APPENDIX|Appendix|ANNEX|Annex)\s+([IVXLC]+|\d+[A-Z]?|[A-Z])\b[^a-z]{0,3}([A-Z].{0,80})?|\d{1,2}\.\s+[A-Z][A-Z ,&;/'’-]{3,80}\.?)\s*$"
+    r"APPENDIX|Appendix|ANNEX|Annex)\s+([IVXLC]+|\d+[A-Z]?|[A-Z])\b[^a-z]{0,3}([A-Z].{0,80})?|"
+    r"\d{1,2}\.\s+[A-Z][A-Z ,&;/'’-]{3,80}\.?)\s*$"
 )
 HEADING = re.compile(r"\s{0,3}#{1,6}(\s|$)")
 UNDERLINE = re.compile(r"\s*(={3,}|-{3,})\s*$")

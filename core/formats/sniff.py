@@ -18,9 +18,14 @@ CONTROL = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f\x7f]")
 MAX_CONTROL, FEW = 0.05, 8  # share and number of control characters above which bytes are no text
 
 MARKDOWN = {".md", ".markdown", ".mdown", ".mkd"}
-CODE = set(
-    [".py", ".pyi", ".pyx", ".js", ".jsx", ".mjs", ".cjs", ".ts", ".tsx", ".java", ".c", ".h", ".cc", ".cpp", ".cxx", ".hh", ".hpp", ".hxx", ".cu", ".cuh", ".cs", ".go", ".rs", ".rb", ".php", ".swift", ".kt", ".kts", ".scala", ".sh", ".bash", ".zsh", ".fish", ".ps1", ".pl", ".pm", ".lua", ".r", ".jl", ".m", ".mm", ".sql", ".hs", ".ml", ".mli", ".ex", ".exs", ".erl", ".clj", ".cljs", ".el", ".lisp", ".scm", ".vim", ".dart", ".zig", ".nim", ".v", ".vhd", ".sv", ".f90", ".f", ".pas", ".asm", ".s", ".proto", ".thrift", ".graphql", ".tf", ".gradle", ".groovy", ".cmake", ".mk", ".css", ".scss", ".less", ".html", ".htm", ".xml", ".vue", ".svelte", ".json", ".jsonc", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf", ".properties"]
+CODE_SUFFIXES = (
+    ".py .pyi .pyx .js .jsx .mjs .cjs .ts .tsx .java .c .h .cc .cpp .cxx .hh .hpp .hxx .cu .cuh .cs .go .rs .rb .php "
+    ".swift .kt .kts .scala .sh .bash .zsh .fish .ps1 .pl .pm .lua .r .jl .m .mm .sql .hs .ml .mli .ex .exs .erl .clj "
+    ".cljs .el .lisp .scm .vim .dart .zig .nim .v .vhd .sv .f90 .f .pas .asm .s .proto .thrift .graphql .tf .gradle "
+    ".groovy .cmake .mk .css .scss .less .html .htm .xml .vue .svelte .json .jsonc .yaml .yml .toml .ini .cfg .conf "
+    ".properties"
 )
+CODE = frozenset(CODE_SUFFIXES.split())
 CODE_NAMES = {"makefile", "dockerfile", "cmakelists.txt", "rakefile", "gemfile", "jenkinsfile", "justfile"}
 LOCK_FILES = {
     "package-lock.json", "npm-shrinkwrap.json", "yarn.lock", "pnpm-lock.yaml", "poetry.lock", "uv.lock", "pdm.lock",

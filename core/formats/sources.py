@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -103,16 +104,25 @@ def why(exc: Exception) -> str:
     return str(exc) or type(exc).__name__
 
 
+class _Spool(FileIO):
+    """A temporary file without a name that only this user may read; closed with its last reader."""
+
+    def __init__(self) -> None:
+        handle, path = tempfile.mkstemp(prefix="lindoc-")  # mode 0600
+        os.unlink(path)
+        super().__init__(handle, "r+b")
+
+    def __del__(self) -> None:
+        self.close()
+
+
 def _stdin() -> Source | DocumentError:
-    """Standard input, copied to a temporary file without a name that only this user may read."""
-    stream = getattr(sys.stdin, "buffer", sys.stdin)
-    if stream is None:
+    """Standard input, copied where it can be read more than once."""
+    if sys.stdin is None:
         return DocumentError("-", "standard input is closed")
     try:
-        spool = tempfile.TemporaryFile("w+b")  # noqa: SIM115 - lives as long as its Source
-        os.fchmod(spool.fileno(), 0o600) if hasattr(os, "fchmod") else None
-        shutil.copyfileobj(stream, spool, HASH_BLOCK)
-        spool.flush()
+        spool = _Spool()
+        shutil.copyfileobj(sys.stdin.buffer, spool, HASH_BLOCK)
     except (OSError, ValueError) as exc:
         return DocumentError("-", why(exc))
     return Source("-", None, spool)

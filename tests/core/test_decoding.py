@@ -77,7 +77,7 @@ def test_a_binary_posing_as_text(content: bytes, document: Make) -> None:
 
 def test_bytes_of_no_encoding(document: Make) -> None:
     noise = bytes(range(0x80, 0x100)) * 40
-    with pytest.raises(DocumentError, match="is binary|cannot be told; name it with --encoding"):
+    with pytest.raises(DocumentError, match=r"is binary|cannot be told; name it with --encoding"):
         document("noise.txt", noise)
 
 

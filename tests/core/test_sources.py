@@ -172,7 +172,7 @@ def test_no_permission_is_said_and_the_others_are_read(tmp_path: Path) -> None:
         "    except DocumentError as error: print(error)\n"
     )
     run = [sys.executable, "-c", script, str(tmp_path), str(tmp_path / "shut.txt")]
-    done = subprocess.run(run, capture_output=True, text=True, check=True)
+    done = subprocess.run(run, capture_output=True, text=True, check=True, cwd=tmp_path)
     refused = "no permission to read it"
     assert done.stdout.splitlines() == [
         f"{tmp_path / 'dir'}: {refused}",
