@@ -1,0 +1,122 @@
+"""`lindoc ask`: a question, answered with an exact quote and its place."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lindoc.cli import options
+from lindoc.cli.session import Session, Settings, finish, open_session, stdin_is_terminal
+from lindoc.cli.show import answer_record, print_answer, print_json, print_record
+from lindoc.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from lindoc.core.formats import Source
+
+PROMPT = "? "
+
+
+def ask(
+    question: Annotated[str | None, typer.Argument(metavar="[QUESTION]", show_default=False)] = None,
+    file: Annotated[
+        list[str] | None,
+        typer.Option("--file", "-f", metavar="F", help="A file, a directory or '-'; may be repeated."),
+    ] = None,
+    repo: Annotated[
+        str | None, typer.Option("--repo", metavar="DIR", help="A directory; places are given relative to it.")
+    ] = None,
+    model: options.Model = options.MODEL,
+    device: options.Device = None,
+    threads: options.Threads = None,
+    block: options.Block = options.BLOCK,
+    index: options.Index = None,
+    no_store: options.NoStore = False,
+    password: options.Password = None,
+    encoding: options.Encoding = None,
+    max_file_size: options.MaxFileSize = options.MAX_FILE_SIZE,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Answer a question from documents, with the exact quote and its place.
+
+    Without QUESTION a prompt opens; if questions come through a pipe, each line is one and each answer a JSON line.
+    With QUESTION and neither --file nor --repo, the document is what is piped in.
+
+    \b
+    lindoc ask --file contract.pdf "When does the agreement end?"
+    lindoc ask --repo ./src
+    cat chat.log | lindoc ask "Who broke the build?"
+    """
+    files = _documents(question, list(file or []), repo)
+    settings = Settings(model, device, threads, block, index, no_store, password, encoding, max_file_size, quiet, json)
+    with open_session(settings, files) as session:
+        if not session.library.read(_sources(session, files, repo)):
+            finish(session.console, found=False)
+        if question is not None:
+            found = _answer(session, question, as_json=json)
+        elif stdin_is_terminal():
+            found = _answer_all(session, _prompted(), lines=json)
+        else:
+            found = _answer_all(session, (line.strip() for line in sys.stdin), lines=True)
+        session.exit(found=found)
+
+
+def _documents(question: str | None, files: list[str], repo: str | None) -> list[str]:
+    """Which files are meant, standard input included; raises UsageError where it cannot be known."""
+    if question is not None and not question.strip():
+        raise UsageError("the question is empty")
+    if files.count("-") > 1 or (question is None and "-" in files):
+        raise UsageError("standard input is one document: give the question as an argument and '-' once")
+    if files or repo is not None:
+        return files
+    if question is None:
+        raise UsageError("no document: give --file FILE or --repo DIR (then a prompt opens), or pipe a document in")
+    if stdin_is_terminal():
+        raise UsageError("no document: give --file FILE or --repo DIR, or pipe a document in")
+    return ["-"]
+
+
+def _sources(session: Session, files: list[str], repo: str | None) -> Iterator[Source]:
+    yield from session.sources(files)
+    if repo is not None:
+        yield from session.sources([repo], repo=True)
+
+
+def _answer(session: Session, question: str, *, as_json: bool) -> bool:
+    answer = session.library.ask(question)
+    if as_json:
+        print_json(answer_record(answer), indent=2)
+    else:
+        print_answer(answer)
+    return answer.answerable
+
+
+def _answer_all(session: Session, questions: Iterable[str], *, lines: bool) -> bool:
+    """Whether any question was answered; true if none was asked."""
+    asked = answered = 0
+    for question in questions:
+        if not question:
+            continue
+        answer = session.library.ask(question)
+        asked += 1
+        answered += answer.answerable
+        if lines:
+            print_record(answer_record(answer))
+        else:
+            print_answer(answer)
+            print(flush=True)
+    return answered > 0 or not asked
+
+
+def _prompted() -> Iterator[str]:
+    """Questions from a terminal until an empty line or Ctrl-D; the prompt itself goes to stderr."""
+    while True:
+        sys.stderr.write(PROMPT)
+        sys.stderr.flush()
+        line = sys.stdin.readline().strip()
+        if not line:
+            return
+        yield line

@@ -1,0 +1,65 @@
+"""Options and arguments that commands share, and the exit codes that every help page ends with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EXIT_CODES = """\b
+Exit codes:
+  0    ok (a closed pipe included)
+  1    nothing found, or the text does not answer it
+  2    wrong options or arguments
+  3    an input could not be read; the others were processed
+  4    model or data missing, unknown, or of the wrong hash
+  5    index damaged, locked, or of another version
+  70   internal error (LINDOC_DEBUG=1 shows the traceback)
+  130  interrupted"""
+
+Paths = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="PATH…", help="Files and directories; '-' is standard input.", show_default=False),
+]
+Model = Annotated[
+    str, typer.Option("--model", envvar="LINDOC_MODEL", metavar="NAME", help="Name or folder of a model.")
+]
+Device = Annotated[
+    str | None,
+    typer.Option("--device", envvar="LINDOC_DEVICE", metavar="cpu|cuda", help="CUDA if there, else the CPU."),
+]
+Threads = Annotated[
+    int | None, typer.Option("--threads", envvar="LINDOC_THREADS", min=1, metavar="N", help="CPU threads.")
+]
+Block = Annotated[
+    int, typer.Option("--block", min=1, metavar="N", help="Windows encoded at once: speed only, same result.")
+]
+Index = Annotated[
+    Path | None,
+    typer.Option(
+        "--index",
+        envvar="LINDOC_INDEX",
+        metavar="FILE",
+        help="Index file. Without it: the nearest .lindoc/ upward, then the user's cache.",
+    ),
+]
+NoStore = Annotated[bool, typer.Option("--no-store", help="Keep nothing of what was read.")]
+Password = Annotated[
+    str | None,
+    typer.Option("--password", envvar="LINDOC_PASSWORD", metavar="TEXT", help="For encrypted PDFs.", show_envvar=True),
+]
+Encoding = Annotated[
+    str | None, typer.Option("--encoding", metavar="NAME", help="Encoding of text files; found out by default.")
+]
+MaxFileSize = Annotated[
+    int,
+    typer.Option("--max-file-size", min=1, metavar="BYTES", help="Larger files found in a directory are skipped."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Errors only: no warnings, hints or progress.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output; errors as JSON on stderr.")]
+JsonLines = Annotated[bool, typer.Option("--jsonl", help="One JSON record a line; errors as JSON on stderr.")]
+
+MODEL = "lindoc-small"
+BLOCK = 16
+MAX_FILE_SIZE = 4_000_000  # bytes

@@ -1,0 +1,135 @@
+"""One command's run: options to an encoder, a store and a library; inputs to sources; the exit code at the end."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from lindoc.cli.console import Console
+from lindoc.cli.options import BLOCK, MAX_FILE_SIZE, MODEL
+from lindoc.core.errors import DocumentError, UsageError
+
+if TYPE_CHECKING:
+    from lindoc.core.formats import Source
+    from lindoc.core.pipeline import Library
+    from lindoc.models.encoder import Encoder
+
+NOT_FOUND = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The shared options as given."""
+
+    model: str = MODEL
+    device: str | None = None
+    threads: int | None = None
+    block: int = BLOCK
+    index: Path | None = None
+    no_store: bool = False
+    password: str | None = None
+    encoding: str | None = None
+    max_file_size: int = MAX_FILE_SIZE
+    quiet: bool = False
+    json_errors: bool = False
+
+
+@dataclass(slots=True)
+class Session:
+    """What a command works with."""
+
+    library: Library
+    console: Console
+    settings: Settings
+    skipped: Counter[str] = field(default_factory=Counter)
+
+    def sources(self, paths: Sequence[str], *, repo: bool = False) -> Iterator[Source]:
+        """The inputs that can be opened, in order; the others are reported, and what a walk skipped is counted."""
+        yield from readable(paths, self.console, self.settings, repo=repo, skipped=self.skipped)
+
+    def exit(self, *, found: bool = True) -> None:
+        """End with 3 if an input failed, else with 1 if nothing was found; return if all is well."""
+        if self.skipped:
+            counts = ", ".join(f"{count} {reason}" for reason, count in self.skipped.most_common())
+            self.console.note(f"skipped: {counts}")
+        finish(self.console, found=found)
+
+
+def finish(console: Console, *, found: bool = True) -> None:
+    """The exit code of a command that ran to its end."""
+    if console.failures:
+        raise typer.Exit(DocumentError.exit_code)
+    if not found:
+        raise typer.Exit(NOT_FOUND)
+
+
+def readable(
+    paths: Sequence[str], console: Console, settings: Settings, *, repo: bool = False, skipped: Counter[str]
+) -> Iterator[Source]:
+    from lindoc.core.formats import find_sources
+
+    for source in find_sources(paths, repo=repo, max_file_size=settings.max_file_size, skipped=skipped):
+        if isinstance(source, DocumentError):
+            console.error(source)
+        else:
+            yield source
+
+
+@contextmanager
+def open_session(settings: Settings, paths: Sequence[str]) -> Iterator[Session]:
+    """Load the encoder and open the store. Text from standard input is kept only in an index that was asked for."""
+    from lindoc.core.pipeline import Library
+    from lindoc.core.store import Store, default_store_path
+
+    console = Console(quiet=settings.quiet, json_errors=settings.json_errors)
+    encoder = open_encoder(settings)
+    path: Path | None = settings.index or default_store_path()
+    if settings.no_store or ("-" in paths and settings.index is None):
+        path = None
+    with Store.open(path, encoder=encoder) as store:
+        library = Library(
+            encoder,
+            store,
+            password=settings.password,
+            encoding=settings.encoding,
+            block=settings.block,
+            progress=console.start_progress(),
+            on_error=console.error,
+            on_warning=console.warn,
+        )
+        try:
+            yield Session(library, console, settings)
+        finally:
+            if console.progress is not None:
+                console.progress.finish()
+
+
+def open_encoder(settings: Settings) -> Encoder:
+    """The model, on the device and the number of CPU threads that were asked for."""
+    from lindoc.models.registry import load_encoder
+
+    if settings.threads is not None:
+        import torch
+
+        torch.set_num_threads(settings.threads)
+    return load_encoder(settings.model, settings.device)
+
+
+def paths_or_stdin(paths: Sequence[str] | None) -> list[str]:
+    """The paths given; without any, standard input if it is a pipe or a file."""
+    if paths:
+        return list(paths)
+    if stdin_is_terminal():
+        raise UsageError("no input: give files or directories, or pipe text in ('-' is standard input)")
+    return ["-"]
+
+
+def stdin_is_terminal() -> bool:
+    return sys.stdin is None or sys.stdin.isatty()
