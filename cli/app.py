@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from lindoc import __version__
 from lindoc.cli.commands import ask, embed, forget, inspect, models, search, summarize
 from lindoc.cli.console import report_error, wants_json_errors
-from lindoc.cli.options import EXIT_CODES
+from lindoc.cli.options import EXIT_CODES, help_without_command
 from lindoc.core.errors import LindocError, UsageError
 
 INTERNAL = 70
@@ -23,7 +23,7 @@ class Commands(TyperGroup):
     """Runs a command and gives every way it may end its exit code."""
 
     def invoke(self, ctx: Any) -> Any:
-        as_json = wants_json_errors(sys.argv[1:] if not ctx.obj else ctx.obj)
+        as_json = wants_json_errors(sys.argv[1:])
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
@@ -39,7 +39,7 @@ class Commands(TyperGroup):
         except (typer.Exit, typer.Abort):
             raise
         except Exception as exc:
-            if hasattr(exc, "format_message") or os.environ.get("LINDOC_DEBUG"):  # a usage error keeps its own way out
+            if _is_usage(exc) or os.environ.get("LINDOC_DEBUG"):
                 raise
             report_error(LindocError(f"internal: {type(exc).__name__}: {exc}"), as_json=as_json)
             raise typer.Exit(INTERNAL) from exc
@@ -49,7 +49,7 @@ app = typer.Typer(
     cls=Commands,
     name="lindoc",
     epilog=EXIT_CODES,
-    no_args_is_help=True,
+    invoke_without_command=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -64,11 +64,13 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def lindoc(
+    ctx: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Read documents of any length in bounded memory: vectors, answers with their place, summaries. Offline."""
+    """Read documents of any length in bounded memory, offline: vectors, answers with their place, summaries."""
+    help_without_command(ctx)
 
 
 app.command("embed", epilog=EXIT_CODES)(embed.embed)
@@ -88,18 +90,22 @@ def main() -> NoReturn:
     except typer.Abort:
         code = INTERRUPTED
     except Exception as exc:
-        if not hasattr(exc, "format_message"):
+        if not _is_usage(exc):
             raise
         report_error(UsageError(_usage(exc)), as_json=wants_json_errors(arguments))
         code = UsageError.exit_code
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _is_usage(exc: Exception) -> bool:
+    """Whether it is Typer's own complaint about the command line (its base class moved between versions)."""
+    return hasattr(exc, "format_message")
+
+
 def _usage(exc: Any) -> str:
     """What is wrong with the command line, and where its help is."""
     where = exc.ctx.command_path if getattr(exc, "ctx", None) else "lindoc"
-    message = exc.format_message().rstrip(".")
-    return f"{message or 'a command is missing'}; see '{where} --help'"
+    return f"{exc.format_message().rstrip('.')}; see '{where} --help'"
 
 
 def _drop_stdout() -> None:

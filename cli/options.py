@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from lindoc.core.errors import UsageError
+
 EXIT_CODES = """\b
 Exit codes:
   0    ok (a closed pipe included)
@@ -63,3 +65,10 @@ JsonLines = Annotated[bool, typer.Option("--jsonl", help="One JSON record a line
 MODEL = "lindoc-small"
 BLOCK = 16
 MAX_FILE_SIZE = 4_000_000  # bytes
+
+
+def help_without_command(ctx: typer.Context) -> None:
+    """A group called without a command shows its help on stderr and ends as a usage error."""
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help(), err=True)
+        raise typer.Exit(UsageError.exit_code)

@@ -20,7 +20,7 @@ PROMPT = "? "
 
 
 def ask(
-    question: Annotated[str | None, typer.Argument(metavar="[QUESTION]", show_default=False)] = None,
+    question: Annotated[str | None, typer.Argument(metavar="QUESTION", show_default=False)] = None,
     file: Annotated[
         list[str] | None,
         typer.Option("--file", "-f", metavar="F", help="A file, a directory or '-'; may be repeated."),
@@ -40,7 +40,7 @@ def ask(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Answer a question from documents, with the exact quote and its place.
+    """Answer a question with the exact quote and its place.
 
     Without QUESTION a prompt opens; if questions come through a pipe, each line is one and each answer a JSON line.
     With QUESTION and neither --file nor --repo, the document is what is piped in.

@@ -59,7 +59,7 @@ def embed(
     quiet: options.Quiet = False,
     jsonl: options.JsonLines = False,
 ) -> None:
-    """Turn documents into vectors that know what came before them.
+    """Turn documents into vectors that know their context.
 
     A terminal gets a table; a pipe gets JSON lines. npy and safetensors come with FILE.locators.jsonl, one line a row.
 

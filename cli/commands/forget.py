@@ -19,7 +19,9 @@ def forget(
     index: options.Index = None,
     json: options.Json = False,
 ) -> None:
-    """Remove documents from the index: text, places and vectors. A directory stands for all that lies in it.
+    """Remove documents from the index.
+
+    Text, places and vectors go. A directory stands for all that lies in it.
 
     \b
     lindoc forget contract.pdf

@@ -32,7 +32,7 @@ def inspect(
     json: options.Json = False,
     jsonl: options.JsonLines = False,
 ) -> None:
-    """Show how a document is read: its segments, their tokens and their places.
+    """Show segments, tokens and places of a document.
 
     \b
     lindoc inspect report.pdf

@@ -10,7 +10,13 @@ from lindoc.cli import options
 from lindoc.cli.options import EXIT_CODES
 from lindoc.cli.show import print_json
 
-app = typer.Typer(help="List models, or show one.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+
+
+@app.callback()
+def models(ctx: typer.Context) -> None:
+    """List models, or show one."""
+    options.help_without_command(ctx)
 
 
 @app.command("list", epilog=EXIT_CODES)

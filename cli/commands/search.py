@@ -29,7 +29,7 @@ def search(
     json: options.Json = False,
     jsonl: options.JsonLines = False,
 ) -> None:
-    """Find the passages nearest to a query, by words and by meaning.
+    """Find passages by words and by meaning.
 
     \b
     lindoc search "retry with backoff" src/ -k 3

@@ -31,7 +31,7 @@ def summarize(
     json: options.Json = False,
     jsonl: options.JsonLines = False,
 ) -> None:
-    """Summarize documents by their own sentences, from their whole length.
+    """Summarize documents by their own sentences.
 
     \b
     lindoc summarize report.pdf --length 3%

@@ -1,0 +1,1 @@
+"""Deliver events to a webhook without losing them."""
