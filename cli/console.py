@@ -93,7 +93,7 @@ class Progress:
     """Bytes done, tokens per second and time left, on stderr, once the work has taken over a second."""
 
     def __init__(self) -> None:
-        self._began = 0.0
+        self._began: float | None = None  # of the whole work, which may be many documents
         self._name = ""
         self._total = 0
         self._done = 0
@@ -102,15 +102,17 @@ class Progress:
         self._task: TaskID | None = None
 
     def start(self, name: str, total_bytes: int) -> None:
-        self.finish()
-        self._began = time.monotonic()
-        self._name, self._total, self._done, self._tokens = name, total_bytes, 0, 0
+        if self._began is None:
+            self._began, self._tokens = time.monotonic(), 0
+        self._name, self._total, self._done = name, total_bytes, 0
+        if self._display is not None and self._task is not None:
+            self._display.reset(self._task, description=name, total=total_bytes or None, speed="")
 
     def advance(self, bytes_done: int, tokens: int) -> None:
         """`bytes_done` and `tokens` are what was read since the last call."""
         self._done += bytes_done
         self._tokens += tokens
-        elapsed = time.monotonic() - self._began
+        elapsed = time.monotonic() - (self._began or 0.0)
         if self._display is None and elapsed > DELAY:
             self._show()
         if self._display is not None and self._task is not None:
@@ -119,6 +121,7 @@ class Progress:
 
     def finish(self) -> None:
         self.hide()
+        self._began = None
 
     def hide(self) -> None:
         """Take the line away; the next `advance` brings it back."""

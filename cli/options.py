@@ -41,9 +41,8 @@ Index = Annotated[
     Path | None,
     typer.Option(
         "--index",
-        envvar="LINDOC_INDEX",
         metavar="FILE",
-        help="Index file. Without it: the nearest .lindoc/ upward, then the user's cache.",
+        help="Index file. Without it: LINDOC_INDEX, the nearest .lindoc/ upward, the user's cache.",
     ),
 ]
 NoStore = Annotated[bool, typer.Option("--no-store", help="Keep nothing of what was read.")]

@@ -83,17 +83,15 @@ def readable(
 
 
 @contextmanager
-def open_session(settings: Settings, paths: Sequence[str]) -> Iterator[Session]:
+def open_session(settings: Settings) -> Iterator[Session]:
     """Load the encoder and open the store. Text from standard input is kept only in an index that was asked for."""
     from lindoc.core.pipeline import Library
-    from lindoc.core.store import Store, default_store_path
+    from lindoc.core.store import Store
 
     console = Console(quiet=settings.quiet, json_errors=settings.json_errors)
     encoder = open_encoder(settings)
-    path: Path | None = settings.index or default_store_path()
-    if settings.no_store or ("-" in paths and settings.index is None):
-        path = None
-    with Store.open(path, encoder=encoder) as store:
+    path = None if settings.no_store else store_path(settings.index, encoder)
+    with Store.open(path, encoder=encoder, keeps_stdin=settings.index is not None) as store:
         library = Library(
             encoder,
             store,
@@ -109,6 +107,16 @@ def open_session(settings: Settings, paths: Sequence[str]) -> Iterator[Session]:
         finally:
             if console.progress is not None:
                 console.progress.finish()
+
+
+def store_path(index: Path | None, encoder: Encoder | None = None) -> Path:
+    """The index asked for with --index (a directory means the one in it), or the default one."""
+    from lindoc.core.schema import STORE_NAME
+    from lindoc.core.store import default_store_path
+
+    if index is None:
+        return default_store_path(encoder)
+    return index / STORE_NAME if index.is_dir() else index
 
 
 def open_encoder(settings: Settings) -> Encoder:

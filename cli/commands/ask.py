@@ -52,7 +52,7 @@ def ask(
     """
     files = _documents(question, list(file or []), repo)
     settings = Settings(model, device, threads, block, index, no_store, password, encoding, max_file_size, quiet, json)
-    with open_session(settings, files) as session:
+    with open_session(settings) as session:
         if not session.library.read(_sources(session, files, repo)):
             finish(session.console, found=False)
         if question is not None:

@@ -72,7 +72,7 @@ def embed(
     settings = Settings(
         model, device, threads, block, index, no_store, password, encoding, max_file_size, quiet, json_errors=jsonl
     )
-    with open_session(settings, given) as session:
+    with open_session(settings) as session:
         vectors = session.library.embed(session.sources(given), per=per.value, dim=int(dim.value))
         if output is not None:
             rows = _write(vectors, output, chosen, int(dim.value), session, text=text)

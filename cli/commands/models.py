@@ -26,14 +26,14 @@ def list_models(json: options.Json = False) -> None:
     \b
     lindoc models list
     """
-    from lindoc.models.registry import model_cards
+    from lindoc.models.registry import MODELS
 
-    cards = model_cards()
+    cards = [{"name": one.name, "description": one.description, "licence": one.licence} for one in MODELS.values()]
     if json:
-        print_json({"models": [dict(card) for card in cards]}, indent=2)
+        print_json({"models": cards}, indent=2)
         return
     for card in cards:
-        print(f"{card['name']:<16} {card['description']}")
+        print(f"{card['name'].ljust(16)} {card['description']} ({card['licence']})")
 
 
 @app.command("info", epilog=EXIT_CODES)
@@ -41,16 +41,26 @@ def info(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A name or a folder.")] = options.MODEL,
     json: options.Json = False,
 ) -> None:
-    """What a model is: size, hashes, licence, training data.
+    """What a model is: sizes, licence, and the hashes of its files, verified.
 
     \b
     lindoc models info lindoc-small
     """
-    from lindoc.models.registry import model_card
+    from lindoc.models.registry import MODELS, load_encoder
 
-    card = model_card(name)
+    encoder = load_encoder(name, "cpu")  # verifies the hashes
+    facts: dict[str, str | int] = {"name": name}
+    if name in MODELS:
+        card = MODELS[name]
+        facts |= {"description": card.description, "licence": card.licence, "folder": str(card.folder)}
+    facts |= {
+        "dim": encoder.dim,
+        "window": encoder.window,
+        "weights_sha256": encoder.weights_sha256,
+        "tokenizer_sha256": encoder.tokenizer.sha256,
+    }
     if json:
-        print_json(card, indent=2)
+        print_json(facts, indent=2)
         return
-    for key, value in card.items():
+    for key, value in facts.items():
         print(f"{key.ljust(18)} {value}")

@@ -40,7 +40,7 @@ def search(
     settings = Settings(
         model, device, threads, block, index, no_store, password, encoding, max_file_size, quiet, json or jsonl
     )
-    with open_session(settings, given) as session:
+    with open_session(settings) as session:
         if not session.library.read(session.sources(given)):
             finish(session.console, found=False)
         passages = session.library.search(query, k)

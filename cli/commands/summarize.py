@@ -42,7 +42,7 @@ def summarize(
     settings = Settings(
         model, device, threads, block, index, no_store, password, encoding, max_file_size, quiet, json or jsonl
     )
-    with open_session(settings, given) as session:
+    with open_session(settings) as session:
         if not session.library.read(session.sources(given)):
             finish(session.console, found=False)
         sentences = session.library.summarize(wanted, query)
