@@ -1,0 +1,67 @@
+"""What the rows of the store hold, and how they are written as text and bytes."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lindoc.core.documents import Mark, Segment
+from lindoc.models.encoder import Encoding, State
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A text that was read, wherever it lies. `segments` counts those stored."""
+
+    id: int
+    kind: str
+    complete: bool
+    segments: int
+    length: int  # code points up to the end of the last segment
+    tokens: int
+    unknown: int
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One segment as it is written."""
+
+    segment: Segment
+    encoding: Encoding
+    vector: NDArray[np.float32]  # (D,), as pooled, not normalised
+    sentences: NDArray[np.float32]  # (S, 3): start, end in the segment's text, salience in [0, 1]
+
+
+def dump_marks(marks: Sequence[Mark]) -> str:
+    return json.dumps([astuple(mark) for mark in marks], separators=(",", ":"), ensure_ascii=False)
+
+
+def load_marks(text: str) -> tuple[Mark, ...]:
+    return tuple(Mark(*values) for values in json.loads(text))
+
+
+def dump_encoding(encoding: Encoding) -> bytes:
+    offsets = np.array(encoding.offsets, np.int32).reshape(-1, 2)
+    return np.column_stack([np.array(encoding.ids, np.int32), offsets]).astype("<i4").tobytes()
+
+
+def load_encoding(blob: bytes) -> Encoding:
+    table = np.frombuffer(blob, "<i4").reshape(-1, 3)
+    return Encoding(tuple(table[:, 0].tolist()), tuple((a, b) for a, b in table[:, 1:].tolist()), 0)
+
+
+def load_state(blob: bytes, device: torch.device) -> State:
+    return torch.load(io.BytesIO(blob), map_location=device, weights_only=True)
+
+
+def dump_state(state: State) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()

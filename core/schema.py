@@ -1,0 +1,115 @@
+"""The tables of the store, the errors of SQLite in the user's words, and where the store lies."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import platformdirs
+
+from lindoc.core.errors import StoreError
+from lindoc.models.encoder import Encoder
+
+FORMAT_VERSION = 1
+STORE_NAME = "index.sqlite"
+SCHEMA = (
+    """CREATE TABLE header (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID""",
+    """CREATE TABLE contents (
+       id INTEGER PRIMARY KEY, sha256 TEXT NOT NULL, reader TEXT NOT NULL, kind TEXT NOT NULL,
+       complete INTEGER NOT NULL DEFAULT 0, segments INTEGER NOT NULL DEFAULT 0, length INTEGER NOT NULL DEFAULT 0,
+       tokens INTEGER NOT NULL DEFAULT 0, unknown INTEGER NOT NULL DEFAULT 0, warnings TEXT NOT NULL DEFAULT '[]',
+       vector BLOB, state BLOB, used REAL NOT NULL DEFAULT 0, UNIQUE (sha256, reader))""",
+    """CREATE TABLE paths (path TEXT PRIMARY KEY, content INTEGER NOT NULL REFERENCES contents (id)) WITHOUT ROWID""",
+    """CREATE INDEX paths_content ON paths (content)""",
+    """CREATE TABLE segments (
+       id INTEGER PRIMARY KEY, content INTEGER NOT NULL REFERENCES contents (id), idx INTEGER NOT NULL,
+       start INTEGER NOT NULL, tokens INTEGER NOT NULL, text TEXT NOT NULL, identifiers TEXT NOT NULL,
+       marks TEXT NOT NULL, encoding BLOB NOT NULL, vector BLOB NOT NULL, sentences BLOB NOT NULL, UNIQUE (content, idx))""",
+    """CREATE VIRTUAL TABLE words USING fts5(text, identifiers, content='segments', content_rowid='id',
+       tokenize="porter unicode61 remove_diacritics 2")""",
+    """CREATE TRIGGER segment_added AFTER INSERT ON segments BEGIN
+       INSERT INTO words (rowid, text, identifiers) VALUES (new.id, new.text, new.identifiers); END;""",
+    """CREATE TRIGGER segment_removed AFTER DELETE ON segments BEGIN
+       INSERT INTO words (words, rowid, text, identifiers) VALUES ('delete', old.id, old.text, old.identifiers); END;""",
+)
+IDENTIFIER = re.compile(r"\b(?=\w*[a-z0-9][A-Z]|\w*[A-Z]{2}[a-z]|\w*[a-zA-Z0-9]_)\w+")
+PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+
+
+def identifier_parts(text: str) -> list[str]:
+    """Words inside the camelCase and snake_case names of a text, lower case: "getUserName" -> get user name."""
+    return [part.lower() for name in IDENTIFIER.findall(text) for part in PART.findall(name)]
+
+
+def header_of(encoder: Encoder) -> dict[str, str]:
+    """What a store was written by; vectors of another model cannot be compared with these."""
+    return {
+        "format": str(FORMAT_VERSION),
+        "model": encoder.name,
+        "weights": encoder.weights_sha256,
+        "tokenizer": encoder.tokenizer.sha256,
+    }
+
+
+def check_header(path: str, found: dict[str, str], wanted: dict[str, str]) -> None:
+    for key, value in wanted.items():
+        if found.get(key) != value:
+            is_name = key in ("format", "model")
+            detail = f"{key} {found.get(key)!r}, not {value!r}" if is_name else f"other {key} of model {wanted['model']!r}"
+            raise StoreError(f"{path}: was written with {detail}; delete it or choose another with --index")
+
+
+def default_store_path(encoder: Encoder | None = None) -> Path:
+    """LINDOC_INDEX, else the nearest .lindoc/ upward, else the user's cache (there one file for each model)."""
+    given = os.environ.get("LINDOC_INDEX")
+    if given:
+        path = Path(given).expanduser()
+        return path / STORE_NAME if path.is_dir() else path
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / ".lindoc").is_dir():
+            return folder / ".lindoc" / STORE_NAME
+    name = STORE_NAME
+    if encoder is not None:
+        mark = hashlib.sha256(repr(sorted(header_of(encoder).items())).encode()).hexdigest()[:12]
+        name = f"index-{mark}.sqlite"
+    return platformdirs.user_cache_path("lindoc", appauthor=False) / name
+
+
+def store_files() -> list[Path]:
+    """Every store that may hold a text read from here: the default one and all of the user's cache."""
+    cache = platformdirs.user_cache_path("lindoc", appauthor=False)
+    found = {path for path in (default_store_path(), *cache.glob("index*.sqlite")) if path.exists()}
+    return sorted(found)
+
+
+@contextmanager
+def translated(path: str) -> Iterator[None]:
+    """SQLite's errors as StoreErrors: the file, the reason, the choices."""
+    try:
+        yield
+    except sqlite3.Error as exc:
+        raise StoreError(f"{path}: {_reason(exc)}") from exc
+    except OSError as exc:
+        reason = exc.strerror or str(exc)
+        raise StoreError(f"{path}: {reason[:1].lower()}{reason[1:]}; choose another with --index or --no-store") from exc
+
+
+def _reason(exc: sqlite3.Error) -> str:
+    said = str(exc)
+    if isinstance(exc, sqlite3.IntegrityError):
+        return "another lindoc is reading the same document into it; wait for it, or use --no-store"
+    if "locked" in said or "busy" in said:
+        return "is in use by another program; wait for it, or use --no-store"
+    if "readonly" in said or "unable to open" in said:
+        return "cannot be opened for writing; choose another with --index or --no-store"
+    if "full" in said or "disk I/O" in said or "too big" in said:
+        return f"cannot be written ({said}); make room, or use --no-store"
+    if "not a database" in said or "malformed" in said or "no such table" in said or "corrupt" in said:
+        return f"is damaged or not an index ({said}); delete it, or choose another with --index"
+    return said

@@ -1,0 +1,73 @@
+"""The one loop that carries state: windows in reading order -> blocks -> hidden states per window.
+
+Windows of several documents may follow one another; each document has its own state, and none is kept after its
+last window. Nothing is held but the open block and one state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+
+from lindoc.core.documents import Segment
+from lindoc.core.errors import LindocError
+from lindoc.models.encoder import Encoder, Encoding, State
+
+SPECIALS = 2  # [CLS] and [SEP] of a window
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One segment as the encoder sees it."""
+
+    document: int  # key of its document, unique within a stream
+    segment: Segment
+    encoding: Encoding
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Windows that went through the encoder together."""
+
+    windows: tuple[Window, ...]
+    hidden: tuple[torch.Tensor, ...]  # (T_n, D) each, specials included
+    states: Mapping[int, State]  # document -> its state after its last window here
+
+
+def encode_stream(
+    windows: Iterable[Window], encoder: Encoder, *, block: int = 16, states: Mapping[int, State] | None = None
+) -> Iterator[Block]:
+    """Encode windows block by block, carrying each document's state from one block to the next.
+
+    windows : in reading order, those of one document adjacent
+    block : windows encoded at once; a speed setting, no effect on what comes out
+    states : document -> state to start from; read when its first window comes, so it may be filled meanwhile
+    """
+    given: Mapping[int, State] = {} if states is None else states
+    carried: dict[int, State] = {}
+    source = iter(windows)
+    while batch := tuple(islice(source, block)):
+        documents = [window.document for window in batch]
+        initial = {key: carried.get(key, given.get(key)) for key in documents}
+        initial = {key: state for key, state in initial.items() if state is not None}
+        with torch.inference_mode():
+            hidden, final = encoder.encode([window.encoding.ids for window in batch], documents, initial)
+        check_counts(batch, hidden)
+        carried = {documents[-1]: final[documents[-1]]}
+        yield Block(batch, tuple(hidden), final)
+
+
+def check_counts(windows: tuple[Window, ...], hidden: list[torch.Tensor]) -> None:
+    """Law 1: every token that went in was encoded."""
+    if len(windows) != len(hidden):
+        raise LindocError(f"{len(windows)} windows went into the encoder and {len(hidden)} came out")
+    for window, states in zip(windows, hidden, strict=True):
+        tokens = len(states) - SPECIALS
+        if not window.segment.tokens == len(window.encoding.ids) == tokens:
+            raise LindocError(
+                f"segment {window.segment.index}: {window.segment.tokens} tokens read, "
+                f"{len(window.encoding.ids)} given to the encoder, {tokens} encoded"
+            )

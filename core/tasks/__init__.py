@@ -1,0 +1,1 @@
+"""What is made of the hidden states: vectors, answers, summaries."""

@@ -1,0 +1,110 @@
+"""Passages re-read with the question: the best span of each, against the score of there being no answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from lindoc.core.errors import UsageError
+from lindoc.core.sentences import sentences
+from lindoc.models.encoder import Encoder, Encoding
+
+READER_POSITIONS = 512  # question and passage together, with three specials
+READER_SPECIALS = 3
+LEAST_ROOM = 64  # positions that a question must leave for the passage
+OVERLAP = 128  # tokens that neighbouring parts of a long passage share
+LONGEST = 40  # tokens between the start and the end of an answer
+BATCH = 8  # passages read at once
+THRESHOLD = 0.5  # of p(answer | passage), below which the text does not answer; tuned on dev by examples/evaluate
+RETRIEVAL_SHARE = 0.25  # of the retrieval score when passages are ranked; the rest is p(answer | passage)
+MOST_EVIDENCE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A span of a passage's text and how sure it is to answer."""
+
+    start: int  # code points in the passage's text
+    end: int
+    score: float  # p(answer | passage), in [0, 1]
+
+
+def question_ids(encoder: Encoder, question: str) -> tuple[int, ...]:
+    """Raises UsageError for a question without words or one that leaves too little room for a passage."""
+    if not question.strip():
+        raise UsageError("the question is empty")
+    (encoding,) = encoder.tokenizer.encode([question])
+    most = READER_POSITIONS - READER_SPECIALS - LEAST_ROOM
+    if len(encoding.ids) > most:
+        raise UsageError(f"the question has {len(encoding.ids)} tokens; at most {most} can be read with a passage")
+    return encoding.ids
+
+
+def read_passages(
+    encoder: Encoder, question: Sequence[int], passages: Sequence[Encoding], per_passage: int = 1
+) -> list[list[Found]]:
+    """The best `per_passage` spans of each passage that do not overlap, best first. Passages of any length: longer
+    ones are read in overlapping parts."""
+    room = READER_POSITIONS - READER_SPECIALS - len(question)
+    parts = [
+        (index, begin, end)
+        for index, passage in enumerate(passages)
+        for begin, end in overlapping(len(passage.ids), room, min(OVERLAP, room // 2))
+    ]
+    found: list[list[Found]] = [[] for _ in passages]
+    for at in range(0, len(parts), BATCH):
+        some = parts[at : at + BATCH]
+        with torch.inference_mode():
+            read = encoder.answer_logits(question, [passages[index].ids[begin:end] for index, begin, end in some])
+        for (index, begin, _), (start, end, no_answer) in zip(some, read, strict=True):
+            offsets = passages[index].offsets
+            for first, last, logit in best_spans(start, end, 4 * per_passage if per_passage > 1 else 1):
+                score = span_probability(logit, no_answer)
+                found[index].append(Found(offsets[begin + first][0], offsets[begin + last][1], score))
+    return [apart(spans, per_passage) for spans in found]
+
+
+def overlapping(length: int, room: int, overlap: int) -> Iterator[tuple[int, int]]:
+    """Half-open parts of at most `room` that cover `length`, each sharing `overlap` with the next."""
+    begin = 0
+    while begin < length:
+        end = min(begin + room, length)
+        yield begin, end
+        if end == length:
+            return
+        begin = end - overlap
+
+
+def best_spans(start: torch.Tensor, end: torch.Tensor, count: int) -> list[tuple[int, int, torch.Tensor]]:
+    """(first token, last token, start + end logit) of the best spans. start, end : (T,)"""
+    length = len(start)
+    pair = start.float()[:, None] + end.float()[None, :]  # (T, T)
+    allowed = torch.ones_like(pair, dtype=torch.bool).triu().tril(LONGEST - 1)
+    pair = pair.masked_fill(~allowed, float("-inf"))
+    values, where = pair.flatten().topk(min(count, int(allowed.sum())))
+    return [(at // length, at % length, value) for at, value in zip(where.tolist(), values, strict=True)]
+
+
+def span_probability(span_logit: torch.Tensor, no_answer: torch.Tensor) -> float:
+    """p(answer | passage): the span against no answer. Start and end are each scored against the no-answer logit,
+    as in training, so it counts twice."""
+    return float(torch.sigmoid(span_logit - 2 * no_answer.float().reshape(())))
+
+
+def apart(spans: list[Found], count: int) -> list[Found]:
+    """The best spans of which none overlaps a better one."""
+    kept: list[Found] = []
+    for span in sorted(spans, key=lambda one: (-one.score, one.start)):
+        if len(kept) < count and all(span.end <= other.start or span.start >= other.end for other in kept):
+            kept.append(span)
+    return kept
+
+
+def quote_around(text: str, start: int, end: int) -> tuple[int, int]:
+    """The sentence that holds text[start:end], or the sentences from the first to the last that it touches."""
+    spans = [span for span in sentences(text) if span[0] < end and span[1] > start]
+    if not spans:
+        return start, end
+    return min(start, spans[0][0]), max(end, spans[-1][1])
