@@ -29,7 +29,7 @@ def print_record(record: Mapping[str, Any]) -> None:
 
 
 def place(locator: Locator) -> str:
-    """`contract.pdf, page 3` · `src/retry.py, lines 10-24` · `chat.log, messages 4-9, <nick> 10:03`."""
+    """`contract.pdf, page 3` · `src/retry.py, lines 10-24` · `chat.log, messages 4-9, from 10:03`."""
     parts = [locator.document]
     if locator.page is not None:
         parts.append(_span("page", locator.page, locator.page_end))
@@ -37,11 +37,19 @@ def place(locator: Locator) -> str:
             parts[-1] += f" ({locator.page_label})"
     elif locator.message_start is not None:
         parts.append(_span("message", locator.message_start, locator.message_end))
-        said = " ".join(part for part in (f"<{locator.speaker}>" if locator.speaker else "", locator.time) if part)
-        parts += [said] if said else []
+        parts += _said(locator)
     elif locator.line_start is not None:
         parts.append(_span("line", locator.line_start, locator.line_end))
     return ", ".join(parts)
+
+
+def _said(locator: Locator) -> list[str]:
+    """Speaker and time of one message; of several only when they begin."""
+    if locator.message_end not in (None, locator.message_start):
+        return [f"from {locator.time}"] if locator.time else []
+    speaker = f"<{locator.speaker}>" if locator.speaker else ""
+    said = " ".join(part for part in (speaker, locator.time) if part)
+    return [said] if said else []
 
 
 def _span(unit: str, first: int, last: int | None) -> str:

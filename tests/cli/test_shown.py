@@ -26,7 +26,11 @@ from lindoc.core.vector_files import HEADER, VectorFile, npy_header, safetensors
         (Locator("a.py", 0, 9, line_start=10, line_end=10), "a.py, line 10"),
         (
             Locator("c.log", 0, 9, message_start=4, message_end=9, speaker="ann", time="10:03"),
-            "c.log, messages 4-9, <ann> 10:03",
+            "c.log, messages 4-9, from 10:03",
+        ),
+        (
+            Locator("c.log", 0, 9, message_start=4, message_end=4, speaker="ann", time="10:03"),
+            "c.log, message 4, <ann> 10:03",
         ),
         (Locator("-", 0, 9), "-"),
     ],
