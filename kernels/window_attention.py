@@ -20,7 +20,11 @@ def window_attention(
 
         out: torch.Tensor = varlen_attn(q, k, v, cu_seqlens, cu_seqlens, max_seqlen, max_seqlen)
         return out
-    lengths = cu_seqlens.diff().tolist()
-    windows = zip(*(x.transpose(0, 1).split(lengths, dim=1) for x in (q, k, v)), strict=True)  # (H, T_n, K) each
-    attended = [F.scaled_dot_product_attention(*(x[None] for x in window))[0] for window in windows]
-    return torch.cat(attended, dim=1).transpose(0, 1)
+    out = torch.empty_like(q)
+    begin = 0
+    for length in cu_seqlens.diff().tolist():
+        window = slice(begin, begin + length)
+        by_head = (x[window].transpose(0, 1)[None] for x in (q, k, v))  # (1, H, T_n, K) each
+        out[window] = F.scaled_dot_product_attention(*by_head)[0].transpose(0, 1)
+        begin += length
+    return out

@@ -1,11 +1,14 @@
 """The window memory as a few matrix products: all windows of a call at once, on any device, differentiable.
 
 Same contract as `reference.window_memory`. The decay between windows is one (N, N) matrix a head, so cost grows with the
-square of the windows in one call; a stream bounds them by its block size.
+square of the windows in one call; a stream bounds them by its block size. What a window writes and reads is one product
+a window on the CPU; on a GPU all windows go through one batched product, spread to the longest.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,7 +16,7 @@ import torch
 from lindoc.kernels.window_memory.reference import EPSILON
 
 
-class _Spread(torch.autograd.Function):
+class _SpreadTokens(torch.autograd.Function):
     """Packed tokens (T, F) -> padded windows (N·L, F); the backward is a gather, never an atomic add."""
 
     @staticmethod
@@ -26,8 +29,8 @@ class _Spread(torch.autograd.Function):
         return grad.index_select(0, ctx.saved_tensors[0]), None, None
 
 
-class _Collect(torch.autograd.Function):
-    """Padded windows (N·L, F) -> packed tokens (T, F), the inverse of _Spread."""
+class _CollectTokens(torch.autograd.Function):
+    """Padded windows (N·L, F) -> packed tokens (T, F), the inverse of _SpreadTokens."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, slot: torch.Tensor) -> torch.Tensor:
@@ -38,6 +41,55 @@ class _Collect(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
         return grad.new_zeros(ctx.size, grad.shape[1]).index_copy_(0, ctx.saved_tensors[0], grad), None
+
+
+@dataclass(frozen=True, slots=True)
+class _Looped:
+    """Windows one after the other: few launches on the CPU, and no padding."""
+
+    lengths: list[int]
+
+    def write(self, weighted: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Σ β φ(k) vᵀ and Σ β φ(k) a window: (T, H, K), (T, H, V) -> (N, H, K, V), (N, H, K)."""
+        pairs = [(k.permute(1, 2, 0), x.transpose(0, 1)) for k, x in self._split(weighted, v)]
+        return torch.stack([k @ x for k, x in pairs]), torch.stack([k.sum(2) for k, _ in pairs])
+
+    def read(self, q: torch.Tensor, s: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        """φ(q) S / (φ(q)·z + ε): (T, H, K), (N, H, K, V), (N, H, K) -> (T, H, V)."""
+        parts = []
+        for n, (window,) in enumerate(self._split(q)):
+            by_head = window.transpose(0, 1)  # (H, T_n, K)
+            parts.append((by_head @ s[n] / (by_head @ z[n, :, :, None] + EPSILON)).transpose(0, 1))
+        return torch.cat(parts)
+
+    def _split(self, *tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
+        return zip(*(x.split(self.lengths) for x in tensors), strict=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Spread:
+    """All windows at once, spread to the longest one: few launches on a GPU."""
+
+    slot: torch.Tensor  # (T,) of each token in the spread windows
+    n_window: int
+    width: int  # tokens of the longest window
+
+    def write(self, weighted: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Same contract as `_Looped.write`."""
+        wide = self._spread(weighted)  # (N, H, L, K)
+        return (wide.transpose(2, 3) @ self._spread(v)).float(), wide.sum(2, dtype=torch.float32)
+
+    def read(self, q: torch.Tensor, s: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        """Same contract as `_Looped.read`."""
+        wide = self._spread(q)
+        norm = wide.to(z.dtype) @ z[..., None] + EPSILON  # (N, H, L, 1)
+        read = ((wide @ s.to(q.dtype)).to(z.dtype) / norm).to(q.dtype).transpose(1, 2)  # (N, L, H, V)
+        packed: torch.Tensor = _CollectTokens.apply(read.reshape(self.n_window * self.width, -1), self.slot)
+        return packed.unflatten(1, (q.shape[1], -1))
+
+    def _spread(self, x: torch.Tensor) -> torch.Tensor:
+        wide: torch.Tensor = _SpreadTokens.apply(x.flatten(1), self.slot, self.n_window * self.width)
+        return wide.view(self.n_window, self.width, x.shape[1], -1).transpose(1, 2)
 
 
 def window_memory(
@@ -54,53 +106,53 @@ def window_memory(
     max_seqlen: int | None = None,
 ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor] | None]:
     """Same contract as `reference.window_memory`; `max_seqlen` (tokens) spares a device synchronisation."""
-    n_token, n_head, key_dim = q.shape
-    value_dim = v.shape[-1]
-    state_dtype = torch.promote_types(q.dtype, torch.float32)
-    lengths = cu_seqlens.diff().long()
-    n_window = len(lengths)
-    width = max_seqlen if max_seqlen is not None else int(lengths.max()) if n_window else 0
-    window = torch.repeat_interleave(torch.arange(n_window, device=q.device), lengths, output_size=n_token)
-    slot = torch.arange(n_token, device=q.device) - cu_seqlens.long()[window] + window * width  # (T,)
-
-    def spread(x: torch.Tensor) -> torch.Tensor:
-        padded: torch.Tensor = _Spread.apply(x.flatten(1), slot, n_window * width)
-        return padded.view(n_window, width, n_head, -1).transpose(1, 2)  # (N, H, L, ·)
-
-    weighted = spread((k * beta[..., None].to(k.dtype)))
-    written_s = (weighted.transpose(2, 3) @ spread(v)).to(state_dtype)  # (N, H, K, V): β φ(k) vᵀ summed over the window
-    written_z = weighted.sum(2, dtype=state_dtype)  # (N, H, K)
-
+    windows = _spread_windows(cu_seqlens, len(q), max_seqlen) if q.is_cuda else _Looped(cu_seqlens.diff().tolist())
+    written = windows.write(k * beta[..., None].to(k.dtype), v)
+    n_window = len(written[0])
     document = torch.repeat_interleave(
         torch.arange(len(cu_documents) - 1, device=q.device), cu_documents.diff().long(), output_size=n_window
     )
     order = torch.arange(n_window, device=q.device)
-    gap = order[:, None] - order[None, :] - 1  # windows between the read and the write
-    before = (gap >= 0) & (document[:, None] == document[None, :])
-    log_decay = g.to(state_dtype)[:, None, None] * gap.clamp(min=0)
-    decay = log_decay.exp() * before  # (H, N, N)
-    s = torch.einsum("hnm,mhx->nhx", decay, written_s.flatten(2)).unflatten(2, (key_dim, value_dim))
-    z = torch.einsum("hnm,mhk->nhk", decay, written_z)
-    if initial_state is not None:
-        age = (order - cu_documents.long()[document]).to(state_dtype)  # windows of this call before each window
-        fade = (age[:, None] * g.to(state_dtype)).exp()  # (N, H)
-        s = s + fade[..., None, None] * initial_state[0].to(state_dtype)[document]
-        z = z + fade[..., None] * initial_state[1].to(state_dtype)[document]
+    log_decay = g.to(written[0].dtype)
 
-    padded_q = spread(q)  # (N, H, L, K)
-    read = (padded_q @ s.to(q.dtype)).to(state_dtype)
-    norm = padded_q.to(state_dtype) @ z[..., None] + EPSILON  # (N, H, L, 1)
-    packed: torch.Tensor = _Collect.apply((read / norm).to(v.dtype).transpose(1, 2).reshape(n_window * width, -1), slot)
-    o = packed.unflatten(1, (n_head, value_dim))
+    gap = order[:, None] - order[None, :] - 1  # windows between the read and the write
+    decay = _decay(log_decay, gap, document[:, None] == document[None, :])  # (H, N, N)
+    age = order - cu_documents.long()[document]  # windows of this call before each window
+    initial = None if initial_state is None else tuple(x[document] for x in initial_state)
+    s, z = (_faded(decay, log_decay, age, x, initial and initial[i]) for i, x in enumerate(written))
+    o = windows.read(q, s, z).to(v.dtype)
     if not output_final_state:
         return o, None
-    final = cu_documents[1:].long()[:, None] - 1 - order[None, :]  # (D, N): windows after each write
-    keep = (final >= 0) & (document[None, :] == torch.arange(len(final), device=q.device)[:, None])
-    fade_out = (g.to(state_dtype)[:, None, None] * final.clamp(min=0)).exp() * keep  # (H, D, N)
-    final_s = torch.einsum("hdn,nhx->dhx", fade_out, written_s.flatten(2)).unflatten(2, (key_dim, value_dim))
-    final_z = torch.einsum("hdn,nhk->dhk", fade_out, written_z)
-    if initial_state is not None:
-        whole = (cu_documents.diff().to(state_dtype)[:, None] * g.to(state_dtype)).exp()  # (D, H)
-        final_s = final_s + whole[..., None, None] * initial_state[0].to(state_dtype)
-        final_z = final_z + whole[..., None] * initial_state[1].to(state_dtype)
+    after = cu_documents[1:].long()[:, None] - 1 - order[None, :]  # (D, N): windows after each write
+    own = document[None, :] == torch.arange(len(after), device=q.device)[:, None]
+    decay = _decay(log_decay, after, own)  # (H, D, N)
+    count = cu_documents.diff()
+    final_s, final_z = (
+        _faded(decay, log_decay, count, x, initial_state and initial_state[i]) for i, x in enumerate(written)
+    )
     return o, (final_s, final_z)
+
+
+def _spread_windows(cu_seqlens: torch.Tensor, n_token: int, max_seqlen: int | None) -> _Spread:
+    lengths = cu_seqlens.diff().long()
+    n_window = len(lengths)
+    width = int(lengths.max()) if max_seqlen is None else max_seqlen
+    owner = torch.repeat_interleave(torch.arange(n_window, device=lengths.device), lengths, output_size=n_token)
+    slot = torch.arange(n_token, device=lengths.device) - cu_seqlens.long()[owner] + owner * width
+    return _Spread(slot, n_window, width)
+
+
+def _decay(log_decay: torch.Tensor, gap: torch.Tensor, same_document: torch.Tensor) -> torch.Tensor:
+    """λ^gap where a write precedes a read of its own document, else 0: (H,), (R, N) -> (H, R, N)."""
+    return (log_decay[:, None, None] * gap.clamp(min=0)).exp() * ((gap >= 0) & same_document)
+
+
+def _faded(
+    decay: torch.Tensor, log_decay: torch.Tensor, age: torch.Tensor, written: torch.Tensor, initial: torch.Tensor | None
+) -> torch.Tensor:
+    """Σ decay · written, plus λ^age times the initial state: (H, R, N), (N, H, …) -> (R, H, …)."""
+    total = torch.einsum("hrn,nhx->rhx", decay, written.flatten(2)).view(-1, *written.shape[1:])
+    if initial is None:
+        return total
+    fade = (age[:, None] * log_decay).exp()  # (R, H)
+    return total + fade.view(*fade.shape, *[1] * (written.dim() - 2)) * initial.to(total.dtype)
