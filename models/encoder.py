@@ -57,7 +57,8 @@ class Encoder(Protocol):
     def answer_logits(
         self, question: Sequence[int], passages: Sequence[Sequence[int]]
     ) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """Per passage: start (T,), end (T,) logits over the passage's tokens and a no-answer logit ().
+        """Per passage: start (T,), end (T,) logits over the passage's tokens and a no-answer logit (), which was
+        trained against the start and against the end: a span's start + end compares with twice its value.
         Question and passage together have at most 512 positions with specials."""
         ...
 

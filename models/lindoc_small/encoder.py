@@ -72,7 +72,7 @@ class SmallEncoder:
     def answer_logits(
         self, question: Sequence[int], passages: Sequence[Sequence[int]]
     ) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """See `Encoder.answer_logits`. The no-answer logit stands for both start and end: it compares with their sum."""
+        """See `Encoder.answer_logits`."""
         if not passages:
             return []
         head = [self.tokenizer.cls, *question, self.tokenizer.sep]
@@ -88,7 +88,7 @@ class SmallEncoder:
         with torch.inference_mode():
             for states in hidden.float().split(lengths):
                 span = self.model.span(states[len(head) : -1])  # (T, 2)
-                results.append((span[:, 0], span[:, 1], 2 * self.model.no_answer(states[0])[0]))
+                results.append((span[:, 0], span[:, 1], self.model.no_answer(states[0])[0]))
         return results
 
     def salience_logits(self, hidden: torch.Tensor, spans: Sequence[tuple[int, int]]) -> torch.Tensor:
