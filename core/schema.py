@@ -29,13 +29,15 @@ SCHEMA = (
     """CREATE TABLE segments (
        id INTEGER PRIMARY KEY, content INTEGER NOT NULL REFERENCES contents (id), idx INTEGER NOT NULL,
        start INTEGER NOT NULL, tokens INTEGER NOT NULL, text TEXT NOT NULL, identifiers TEXT NOT NULL,
-       marks TEXT NOT NULL, encoding BLOB NOT NULL, vector BLOB NOT NULL, sentences BLOB NOT NULL, UNIQUE (content, idx))""",
+       marks TEXT NOT NULL, encoding BLOB NOT NULL, vector BLOB NOT NULL, sentences BLOB NOT NULL,
+       UNIQUE (content, idx))""",
     """CREATE VIRTUAL TABLE words USING fts5(text, identifiers, content='segments', content_rowid='id',
        tokenize="porter unicode61 remove_diacritics 2")""",
     """CREATE TRIGGER segment_added AFTER INSERT ON segments BEGIN
        INSERT INTO words (rowid, text, identifiers) VALUES (new.id, new.text, new.identifiers); END;""",
     """CREATE TRIGGER segment_removed AFTER DELETE ON segments BEGIN
-       INSERT INTO words (words, rowid, text, identifiers) VALUES ('delete', old.id, old.text, old.identifiers); END;""",
+       INSERT INTO words (words, rowid, text, identifiers)
+       VALUES ('delete', old.id, old.text, old.identifiers); END;""",
 )
 IDENTIFIER = re.compile(r"\b(?=\w*[a-z0-9][A-Z]|\w*[A-Z]{2}[a-z]|\w*[a-zA-Z0-9]_)\w+")
 PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
@@ -60,7 +62,9 @@ def check_header(path: str, found: dict[str, str], wanted: dict[str, str]) -> No
     for key, value in wanted.items():
         if found.get(key) != value:
             is_name = key in ("format", "model")
-            detail = f"{key} {found.get(key)!r}, not {value!r}" if is_name else f"other {key} of model {wanted['model']!r}"
+            detail = (
+                f"{key} {found.get(key)!r}, not {value!r}" if is_name else f"other {key} of model {wanted['model']!r}"
+            )
             raise StoreError(f"{path}: was written with {detail}; delete it or choose another with --index")
 
 
@@ -97,7 +101,9 @@ def translated(path: str) -> Iterator[None]:
         raise StoreError(f"{path}: {_reason(exc)}") from exc
     except OSError as exc:
         reason = exc.strerror or str(exc)
-        raise StoreError(f"{path}: {reason[:1].lower()}{reason[1:]}; choose another with --index or --no-store") from exc
+        raise StoreError(
+            f"{path}: {reason[:1].lower()}{reason[1:]}; choose another with --index or --no-store"
+        ) from exc
 
 
 def _reason(exc: sqlite3.Error) -> str:

@@ -17,8 +17,11 @@ POOL = 100  # candidates taken from each of the two rankings
 DENSE_SHARE = 0.5  # of the mix; the rest is BM25
 SAME_WORDS = 0.9  # Jaccard overlap from which two passages are one
 STOP_WORDS = frozenset(
-    "a an and are as at be by do does did for from had has have how i in is it its of on or that the their there this "
-    "to was were what when where which who whom whose why will with you your".split()
+    re.findall(
+        r"\w+",
+        "a an and are as at be by do does did for from had has have how i in is it its of on or that the their there "
+        "this to was were what when where which who whom whose why will with you your",
+    )
 )
 
 
@@ -78,8 +81,9 @@ def word_scores(store: Store, index: Index, query: str) -> dict[int, float]:
     match = fts_query(query)
     found = store.words(match, POOL) if match else []
     order = np.argsort(index.rows, kind="stable")
-    positions = order[np.searchsorted(index.rows, [row for row, _ in found], sorter=order)] if found else []
-    return {int(position): max(score, 0.0) for position, (_, score) in zip(positions, found, strict=True)}
+    rows = np.array([row for row, _ in found], np.int64)
+    positions: list[int] = order[np.searchsorted(index.rows, rows, sorter=order)].tolist()
+    return {position: max(score, 0.0) for position, (_, score) in zip(positions, found, strict=True)}
 
 
 def fts_query(query: str) -> str:

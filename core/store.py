@@ -123,14 +123,17 @@ class Store:
                 "INSERT INTO contents (sha256, reader, kind) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
                 (sha256, reader, kind),
             )
-            (key,) = self._db.execute("SELECT id FROM contents WHERE sha256 = ? AND reader = ?", (sha256, reader)).fetchone()
+            (key,) = self._db.execute(
+                "SELECT id FROM contents WHERE sha256 = ? AND reader = ?", (sha256, reader)
+            ).fetchone()
             before = self._db.execute("SELECT content FROM paths WHERE path = ?", (path,)).fetchone()
             self._db.execute("INSERT OR REPLACE INTO paths VALUES (?, ?)", (path, key))
             self._db.execute("UPDATE contents SET used = ? WHERE id = ?", (time.time(), key))
             if before is not None and before[0] != key:
                 self._drop_unused(before[0])
             self._db.execute(
-                "DELETE FROM segments WHERE content = ?1 AND idx >= (SELECT segments FROM contents WHERE id = ?1)", (key,)
+                "DELETE FROM segments WHERE content = ?1 AND idx >= (SELECT segments FROM contents WHERE id = ?1)",
+                (key,),
             )
         return self.content(key)
 
@@ -199,7 +202,9 @@ class Store:
         return removed
 
     def _size(self) -> int:
-        pages, free, size = (self._rows(f"PRAGMA {name}")[0][0] for name in ("page_count", "freelist_count", "page_size"))
+        pages, free, size = (
+            self._rows(f"PRAGMA {name}")[0][0] for name in ("page_count", "freelist_count", "page_size")
+        )
         return int((pages - free) * size)
 
     def _drop_unused(self, key: int) -> None:
@@ -220,10 +225,10 @@ class Store:
     # Reading
 
     def content(self, key: int) -> Content:
-        ((kind, complete, *counts, warnings),) = self._rows(
+        ((kind, complete, segments, length, tokens, unknown, warnings),) = self._rows(
             "SELECT kind, complete, segments, length, tokens, unknown, warnings FROM contents WHERE id = ?", (key,)
         )
-        return Content(key, kind, bool(complete), *counts, warnings=tuple(json.loads(warnings)))
+        return Content(key, kind, bool(complete), segments, length, tokens, unknown, tuple(json.loads(warnings)))
 
     def state(self, key: int, device: torch.device) -> State:
         """The state after the last stored segment of an unfinished content; None is the empty one."""

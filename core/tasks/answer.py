@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
+from lindoc.core.documents import Locator, Segment
 from lindoc.core.errors import UsageError
+from lindoc.core.results import Answer, Evidence
+from lindoc.core.search import Index, hybrid
 from lindoc.core.sentences import sentences
+from lindoc.core.store import Store
+from lindoc.core.tasks.embed import Vector
 from lindoc.models.encoder import Encoder, Encoding
 
 READER_POSITIONS = 512  # question and passage together, with three specials
@@ -20,6 +25,10 @@ BATCH = 8  # passages read at once
 THRESHOLD = 0.5  # of p(answer | passage), below which the text does not answer; tuned on dev by examples/evaluate
 RETRIEVAL_SHARE = 0.25  # of the retrieval score when passages are ranked; the rest is p(answer | passage)
 MOST_EVIDENCE = 3
+CANDIDATES = 12  # passages found that are read
+WITH_NEIGHBOURS = 4  # of these, so many with the passages before and after
+
+Place = Callable[[int, Segment, int, int], Locator]  # content, segment, start, end -> verified place
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +97,8 @@ def best_spans(start: torch.Tensor, end: torch.Tensor, count: int) -> list[tuple
 
 
 def span_probability(span_logit: torch.Tensor, no_answer: torch.Tensor) -> float:
-    """p(answer | passage): the span against no answer. Start and end are each scored against the no-answer logit,
-    as in training, so it counts twice."""
-    return float(torch.sigmoid(span_logit - 2 * no_answer.float().reshape(())))
+    """p(answer | passage): the span's start + end logit against the no-answer logit."""
+    return float(torch.sigmoid(span_logit - no_answer.float().reshape(())))
 
 
 def apart(spans: list[Found], count: int) -> list[Found]:
@@ -108,3 +116,87 @@ def quote_around(text: str, start: int, end: int) -> tuple[int, int]:
     if not spans:
         return start, end
     return min(start, spans[0][0]), max(end, spans[-1][1])
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A passage after it was read with the question."""
+
+    key: int  # its content
+    segment: Segment
+    found: Found | None
+    rank: float  # p(answer | passage) and retrieval, mixed; orders passages
+
+
+def answer_from(
+    encoder: Encoder,
+    store: Store,
+    index: Index,
+    question: str,
+    vector: Vector,
+    place: Place,
+    shown: Callable[[int, str], str],
+) -> Answer:
+    """Find passages, read them with the question, quote what answers it.
+
+    vector : (D,) of the question, L2-normalised; place : verifies a quote in its source and says where it stands;
+    shown : a content's text as a person should see it
+    """
+    ids = question_ids(encoder, question)
+    read = _read_candidates(encoder, store, index, question, ids, vector)
+    sure = [one for one in read if one.found is not None and one.found.score >= THRESHOLD]
+    score = max((one.found.score for one in read if one.found is not None), default=0.0)
+    if not sure:
+        return Answer(question, False, "", score, _nearest(read, place))
+    best = sure[0]
+    assert best.found is not None
+    text = shown(best.key, best.segment.text[best.found.start : best.found.end])
+    return Answer(question, True, " ".join(text.split()), best.found.score, _evidence(sure, place))
+
+
+def _read_candidates(
+    encoder: Encoder, store: Store, index: Index, question: str, ids: Sequence[int], vector: Vector
+) -> list[Read]:
+    """The passages found and the neighbours of the best, in the order of their rank."""
+    hits = hybrid(store, index, question, vector, CANDIDATES)
+    retrieved = {hit.position: hit.score for hit in hits}
+    for hit in hits[:WITH_NEIGHBOURS]:
+        for position in index.neighbours(hit.position):
+            retrieved.setdefault(position, 0.5 * hit.score)
+    rows = [int(index.rows[position]) for position in retrieved]
+    spans = read_passages(encoder, ids, [store.encoding(row) for row in rows])
+    read = []
+    for row, retrieval, found in zip(rows, retrieved.values(), spans, strict=True):
+        key, segment = store.segment(row)
+        best = found[0] if found else None
+        sure = best.score if best is not None else 0.0
+        read.append(Read(key, segment, best, (1 - RETRIEVAL_SHARE) * sure + RETRIEVAL_SHARE * retrieval))
+    return sorted(read, key=lambda one: -one.rank)
+
+
+def _evidence(sure: Sequence[Read], place: Place) -> tuple[Evidence, ...]:
+    """The sentences that hold the answers, each different text once."""
+    evidence: list[Evidence] = []
+    said: set[str] = set()
+    for one in sure:
+        if one.found is None or len(evidence) == MOST_EVIDENCE:
+            continue
+        start, end = quote_around(one.segment.text, one.found.start, one.found.end)
+        if " ".join(one.segment.text[start:end].lower().split()) not in said:
+            said.add(" ".join(one.segment.text[start:end].lower().split()))
+            evidence.append(_quoted(one, start, end, one.found.score, place))
+    return tuple(evidence)
+
+
+def _nearest(read: Sequence[Read], place: Place) -> tuple[Evidence, ...]:
+    """The first sentences of the passages nearest to the question."""
+    evidence = []
+    for one in read[:MOST_EVIDENCE]:
+        start, end = next(iter(sentences(one.segment.text)), (0, len(one.segment.text)))
+        evidence.append(_quoted(one, start, end, one.found.score if one.found is not None else 0.0, place))
+    return tuple(evidence)
+
+
+def _quoted(one: Read, start: int, end: int, score: float, place: Place) -> Evidence:
+    begin = one.segment.start
+    return Evidence(place(one.key, one.segment, begin + start, begin + end), one.segment.text[start:end], score)

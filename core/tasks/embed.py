@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,7 +22,8 @@ def normalized(vector: Vector, dim: int | None = None) -> Vector:
     """The leading `dim` numbers, then L2. (…, D) -> (…, dim)"""
     leading = np.asarray(vector, dtype=np.float32)[..., :dim]
     length = np.linalg.norm(leading, axis=-1, keepdims=True)
-    return (leading / np.maximum(length, 1e-12)).astype(np.float32)
+    unit: Vector = (leading / np.maximum(length, 1e-12)).astype(np.float32)
+    return unit
 
 
 def pooled(encoder: Encoder, hidden: torch.Tensor) -> Vector:
@@ -59,11 +60,11 @@ class TextDocument:
     name: str = "text"
     kind: str = "text"
     sha256: str = ""
+    size: int = 0
     report: ReadReport = field(default_factory=ReadReport)
 
-    @property
-    def size(self) -> int:
-        return len(self.text)
+    def __post_init__(self) -> None:
+        self.size = len(self.text)
 
     def pieces(self) -> Iterator[Piece]:
         yield Piece(self.text, Mark(0))
