@@ -18,13 +18,14 @@ def window_attention(
     if q.is_cuda and q.dtype in (torch.bfloat16, torch.float16):
         from torch.nn.attention.varlen import varlen_attn
 
-        out: torch.Tensor = varlen_attn(q, k, v, cu_seqlens, cu_seqlens, max_seqlen, max_seqlen)
-        return out
+        attended = varlen_attn(q, k, v, cu_seqlens, cu_seqlens, max_seqlen, max_seqlen)
+        assert isinstance(attended, torch.Tensor)
+        return attended
     out = torch.empty_like(q)
     begin = 0
     for length in cu_seqlens.diff().tolist():
         window = slice(begin, begin + length)
-        by_head = (x[window].transpose(0, 1)[None] for x in (q, k, v))  # (1, H, T_n, K) each
-        out[window] = F.scaled_dot_product_attention(*by_head)[0].transpose(0, 1)
+        by_head = [x[window].transpose(0, 1)[None] for x in (q, k, v)]  # (1, H, T_n, K) each
+        out[window] = F.scaled_dot_product_attention(by_head[0], by_head[1], by_head[2])[0].transpose(0, 1)
         begin += length
     return out

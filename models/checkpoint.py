@@ -42,7 +42,9 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     """
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
         if not (folder / name).is_file():
-            raise ModelError(f"{folder}: no {name}; a model folder holds config.json, model.safetensors, tokenizer.json")
+            raise ModelError(
+                f"{folder}: no {name}; a model folder holds config.json, model.safetensors, tokenizer.json"
+            )
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         expected = {"model.safetensors": config["weights_sha256"], "tokenizer.json": config["tokenizer_sha256"]}

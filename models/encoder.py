@@ -34,7 +34,9 @@ class Encoder(Protocol):
     dim: int  # of the embedding
     window: int  # W, positions per window including [CLS] and [SEP]
     device: torch.device
-    tokenizer: Tokenizer
+
+    @property
+    def tokenizer(self) -> Tokenizer: ...
 
     def encode(
         self, windows: Sequence[Sequence[int]], document_ids: Sequence[int], states: dict[int, State]

@@ -24,11 +24,11 @@ class WordPieceTokenizer:
         self.sha256 = hashlib.sha256(data).hexdigest()
         self.fast.no_truncation()
         self.fast.no_padding()
-        ids = {token: self.fast.token_to_id(token) for token in ("[CLS]", "[SEP]", "[UNK]")}
+        ids: dict[str, int | None] = {token: self.fast.token_to_id(token) for token in ("[CLS]", "[SEP]", "[UNK]")}
         missing = [token for token, i in ids.items() if i is None]
         if missing:
             raise ModelError(f"{path}: tokenizer lacks {', '.join(missing)}")
-        self.cls, self.sep, self.unk = ids["[CLS]"], ids["[SEP]"], ids["[UNK]"]
+        self.cls, self.sep, self.unk = (i for i in ids.values() if i is not None)
 
     def encode(self, texts: Sequence[str]) -> list[Encoding]:
         """Encode each text; offsets are code points into it."""

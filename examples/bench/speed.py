@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 from sentence_transformers import SentenceTransformer
 
-from lindoc.core.formats import find_sources, open_document
 from lindoc.core.documents import Document
+from lindoc.core.formats import find_sources, open_document
 from lindoc.core.segments import segments
 from lindoc.models.registry import load_encoder
 
@@ -59,7 +59,9 @@ def main() -> None:
     rates = {name: count / statistics.median(values) for name, values in seconds.items()}
     for name, rate in rates.items():
         print(f"{name:24} {rate:8.0f} tokens/s")
-    print(f"ratio {rates['lindoc-small'] / rates['sentence-transformers']:.2f} ({count} tokens, {args.threads} threads)")
+    print(
+        f"ratio {rates['lindoc-small'] / rates['sentence-transformers']:.2f} ({count} tokens, {args.threads} threads)"
+    )
 
 
 if __name__ == "__main__":

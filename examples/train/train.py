@@ -94,7 +94,9 @@ class Trainer:
         body = [p for p in self.model.parameters() if id(p) not in known]
         self.rates = (args.rate, args.memory_rate)
         groups = [{"params": body, "lr": args.rate}, {"params": memory, "lr": args.memory_rate}]
-        self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.01, fused=self.device.type == "cuda")
+        self.optimizer = torch.optim.AdamW(
+            groups, betas=(0.9, 0.98), weight_decay=0.01, fused=self.device.type == "cuda"
+        )
         if self.device.type == "cuda":
             torch.set_float32_matmul_precision("high")
             for layer in self.model.layers:
@@ -162,7 +164,10 @@ class Trainer:
         loss["query"] = (each * weight).sum() / 12
         loss["pair"] = 0.15 * self._pairs(e[groups["pair_queries"]], e[groups["pair_positives"]])
         loss["sts"] = 0.1 * self._cosent(e[groups["sts_a"]], e[groups["sts_b"]], batch.sts_score)
-        short, short_target = e[groups["short"]], self.targets["short"][torch.from_numpy(batch.short_index).to(device)].float()
+        short, short_target = (
+            e[groups["short"]],
+            self.targets["short"][torch.from_numpy(batch.short_index).to(device)].float(),
+        )
         loss["short"] = 2 * (1 - (short * short_target).sum(-1)).mean() + 0.3 * similarity_kl(short, short_target)
         loss["answer"] = 0.7 * self._reader(hidden, borders, batch)
         loss["salience"] = 0.1 * self._salience(hidden, borders, batch)
@@ -212,7 +217,7 @@ class Trainer:
         each = F.binary_cross_entropy_with_logits(logit, rows[:, 3], reduction="none")
         return (each * live).sum() / live.sum().clamp(min=1)
 
-    def batches(self) -> "queue.Queue[Batch | Exception]":
+    def batches(self) -> queue.Queue[Batch | Exception]:
         """Batches drawn beside the training loop."""
         ready: queue.Queue[Batch | Exception] = queue.Queue(8)
 
@@ -237,7 +242,7 @@ class Trainer:
             done = (time.time() - start) / args.seconds if start else 0.0
             if done >= 1:
                 break
-            for group, rate in zip(self.optimizer.param_groups, self.rates):
+            for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
                 group["lr"] = rate * min(1, (step + 1) / 200) * (1 - done)
             batch = ready.get()
             if isinstance(batch, Exception):

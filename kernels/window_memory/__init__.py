@@ -35,7 +35,8 @@ def window_memory(
 ) -> tuple[torch.Tensor, MemoryState | None]:
     """Normalised linear attention over everything before the window (equation in `reference.window_memory`).
 
-    `max_seqlen` (tokens of the longest window) spares a device synchronisation. Raises KernelError for an unknown backend.
+    `max_seqlen` (tokens of the longest window) spares a device synchronisation.
+    Raises KernelError for an unknown backend.
     """
     if backend not in BACKENDS:
         raise KernelError(f"unknown backend {backend!r}; available: {', '.join(BACKENDS)}")

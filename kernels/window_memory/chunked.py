@@ -1,8 +1,8 @@
 """The window memory as a few matrix products: all windows of a call at once, on any device, differentiable.
 
-Same contract as `reference.window_memory`. The decay between windows is one (N, N) matrix a head, so cost grows with the
-square of the windows in one call; a stream bounds them by its block size. What a window writes and reads is one product
-a window on the CPU; on a GPU all windows go through one batched product, spread to the longest.
+Same contract as `reference.window_memory`. The decay between windows is one (N, N) matrix a head, so cost grows with
+the square of the windows in one call; a stream bounds them by its block size. What a window writes and reads is one
+product a window on the CPU; on a GPU all windows go through one batched product, spread to the longest.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class _SpreadTokens(torch.autograd.Function):
         return x.new_zeros(size, x.shape[1]).index_copy_(0, slot, x)
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         return grad.index_select(0, ctx.saved_tensors[0]), None, None
 
 
@@ -39,7 +39,7 @@ class _CollectTokens(torch.autograd.Function):
         return x.index_select(0, slot)
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
         return grad.new_zeros(ctx.size, grad.shape[1]).index_copy_(0, ctx.saved_tensors[0], grad), None
 
 
@@ -84,11 +84,15 @@ class _Spread:
         wide = self._spread(q)
         norm = wide.to(z.dtype) @ z[..., None] + EPSILON  # (N, H, L, 1)
         read = ((wide @ s.to(q.dtype)).to(z.dtype) / norm).to(q.dtype).transpose(1, 2)  # (N, L, H, V)
-        packed: torch.Tensor = _CollectTokens.apply(read.reshape(self.n_window * self.width, -1), self.slot)
-        return packed.unflatten(1, (q.shape[1], -1))
+        packed: torch.Tensor = _CollectTokens.apply(  # type: ignore[no-untyped-call]
+            read.reshape(self.n_window * self.width, -1), self.slot
+        )
+        return packed.view(len(packed), q.shape[1], -1)
 
     def _spread(self, x: torch.Tensor) -> torch.Tensor:
-        wide: torch.Tensor = _SpreadTokens.apply(x.flatten(1), self.slot, self.n_window * self.width)
+        wide: torch.Tensor = _SpreadTokens.apply(  # type: ignore[no-untyped-call]
+            x.flatten(1), self.slot, self.n_window * self.width
+        )
         return wide.view(self.n_window, self.width, x.shape[1], -1).transpose(1, 2)
 
 
@@ -118,8 +122,9 @@ def window_memory(
     gap = order[:, None] - order[None, :] - 1  # windows between the read and the write
     decay = _decay(log_decay, gap, document[:, None] == document[None, :])  # (H, N, N)
     age = order - cu_documents.long()[document]  # windows of this call before each window
-    initial = None if initial_state is None else tuple(x[document] for x in initial_state)
-    s, z = (_faded(decay, log_decay, age, x, initial and initial[i]) for i, x in enumerate(written))
+    initial: tuple[torch.Tensor | None, torch.Tensor | None]
+    initial = (None, None) if initial_state is None else (initial_state[0][document], initial_state[1][document])
+    s, z = (_faded(decay, log_decay, age, x, start) for x, start in zip(written, initial, strict=True))
     o = windows.read(q, s, z).to(v.dtype)
     if not output_final_state:
         return o, None
@@ -127,9 +132,8 @@ def window_memory(
     own = document[None, :] == torch.arange(len(after), device=q.device)[:, None]
     decay = _decay(log_decay, after, own)  # (H, D, N)
     count = cu_documents.diff()
-    final_s, final_z = (
-        _faded(decay, log_decay, count, x, initial_state and initial_state[i]) for i, x in enumerate(written)
-    )
+    initial = initial_state or (None, None)
+    final_s, final_z = (_faded(decay, log_decay, count, x, start) for x, start in zip(written, initial, strict=True))
     return o, (final_s, final_z)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 
 EPSILON = 1e-3  # keeps the read of an empty or faded memory near zero
@@ -44,7 +46,7 @@ def window_memory(
     o = torch.zeros(*v.shape, dtype=v.dtype, device=v.device)
     tokens, documents = cu_seqlens.tolist(), cu_documents.tolist()
     final_s, final_z = [], []
-    for d, (first, last) in enumerate(zip(documents, documents[1:], strict=False)):
+    for d, (first, last) in enumerate(pairwise(documents)):
         if initial_state is None:
             s = torch.zeros(n_head, key_dim, v.shape[-1], dtype=state_dtype, device=q.device)
             z = torch.zeros(n_head, key_dim, dtype=state_dtype, device=q.device)

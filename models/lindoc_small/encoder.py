@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -54,7 +55,7 @@ class SmallEncoder:
         if longest > self.window:
             raise ValueError(f"a window of {longest} tokens exceeds {self.window}")
         order = list(dict.fromkeys(document_ids))
-        if sum(a != b for a, b in zip(document_ids, document_ids[1:], strict=False)) != len(order) - 1:
+        if sum(a != b for a, b in pairwise(document_ids)) != len(order) - 1:
             raise ValueError("windows of one document must be adjacent")
         initial = self._stack([states.get(d) for d in order]) if any(d in states for d in order) else None
         lengths = [len(window) for window in ids]
@@ -97,7 +98,8 @@ class SmallEncoder:
             return torch.zeros(0, device=self.device)
         with torch.inference_mode():
             means = torch.stack([hidden[a:b].mean(0) for a, b in spans])  # (S, D)
-            return self.model.salience(means)[:, 0]
+            logits: torch.Tensor = self.model.salience(means)
+        return logits[:, 0]
 
     def _stack(self, states: Sequence[State]) -> list[MemoryState]:
         config = self.model.config

@@ -38,7 +38,9 @@ def load_minilm(path: Path) -> LindocSmall:
             for part in ("weight", "bias"):
                 target[f"layers.{i}.{ours}.{part}"] = source[f"encoder.layer.{i}.{theirs}.{part}"]
     fresh, unexpected = model.load_state_dict(target, strict=False)
-    wrong = [name for name in fresh if "memory" not in name and name.split(".")[0] not in ("span", "no_answer", "salience")]
+    wrong = [
+        name for name in fresh if "memory" not in name and name.split(".")[0] not in ("span", "no_answer", "salience")
+    ]
     if unexpected or wrong:
         raise ValueError(f"{path}: missing {wrong}, unexpected {unexpected}")
     return model

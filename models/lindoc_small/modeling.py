@@ -72,7 +72,9 @@ class WindowMemory(nn.Module):
 
     def feature_map(self, x: torch.Tensor) -> torch.Tensor:
         """φ(x) = softmax(2 exp(t_h) x) over the K slots (arXiv 1812.01243). (T, H·K) -> (T, H, K)."""
-        slots = x.unflatten(-1, (self.heads, self.dim)).float() * (2 * self.temperature.float().exp())[:, None]
+        slots: torch.Tensor = (
+            x.unflatten(-1, (self.heads, self.dim)).float() * (2 * self.temperature.float().exp())[:, None]
+        )
         return slots.softmax(-1).to(x.dtype)
 
     def project(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -48,7 +48,9 @@ def ids_of(encoder: SmallEncoder, texts: list[str]) -> list[tuple[int, ...]]:
     return [e.ids for e in encoder.tokenizer.encode(texts)]
 
 
-def one_by_one(encoder: SmallEncoder, windows: list[tuple[int, ...]], cuts: set[int]) -> tuple[list[torch.Tensor], object]:
+def one_by_one(
+    encoder: SmallEncoder, windows: list[tuple[int, ...]], cuts: set[int]
+) -> tuple[list[torch.Tensor], object]:
     hidden: list[torch.Tensor] = []
     states: dict[int, object] = {}
     begin = 0
@@ -134,7 +136,9 @@ def test_shipped_reader_finds_a_plain_answer(shipped: SmallEncoder) -> None:
     a, b = int(start.argmax()), int(end.argmax())
     assert passage[encoding.offsets[a][0] : encoding.offsets[b][1]] == "1932"
     assert start[a] + end[b] > 2 * none
-    ((start, end, none),) = shipped.answer_logits(ids_of(shipped, ["Who wrote the novel Moby Dick?"])[0], [encoding.ids])
+    ((start, end, none),) = shipped.answer_logits(
+        ids_of(shipped, ["Who wrote the novel Moby Dick?"])[0], [encoding.ids]
+    )
     assert start.max() + end.max() < 2 * none
 
 
