@@ -46,6 +46,7 @@ class Session:
     """What a command works with."""
 
     library: Library
+    encoder: Encoder
     console: Console
     settings: Settings
     skipped: Counter[str] = field(default_factory=Counter)
@@ -57,8 +58,8 @@ class Session:
     def exit(self, *, found: bool = True) -> None:
         """End with 3 if an input failed, else with 1 if nothing was found; return if all is well."""
         if self.skipped:
-            counts = ", ".join(f"{count} {reason}" for reason, count in self.skipped.most_common())
-            self.console.note(f"skipped: {counts}")
+            counts = ", ".join(f"{count} ({reason})" for reason, count in self.skipped.most_common())
+            self.console.note(f"skipped {sum(self.skipped.values())}: {counts}")
         finish(self.console, found=found)
 
 
@@ -103,7 +104,7 @@ def open_session(settings: Settings) -> Iterator[Session]:
             on_warning=console.warn,
         )
         try:
-            yield Session(library, console, settings)
+            yield Session(library, encoder, console, settings)
         finally:
             if console.progress is not None:
                 console.progress.finish()

@@ -53,7 +53,7 @@ def test_summarize_chat(tmp_path: Path) -> None:
 
 def test_the_chat_log_is_one_message_a_line() -> None:
     lines = (EXAMPLES / "chat.log").read_text("utf-8").splitlines()
-    assert len(lines) == 160
+    assert len(lines) == 159
     assert all(re.match(r"\[\d\d:\d\d\] <\S+> \S", line) for line in lines)
 
 

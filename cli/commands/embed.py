@@ -51,8 +51,7 @@ def embed(
     device: options.Device = None,
     threads: options.Threads = None,
     block: options.Block = options.BLOCK,
-    index: options.Index = None,
-    no_store: options.NoStore = False,
+    no_store: Annotated[bool, typer.Option("--no-store", help="What embed always does: keep nothing.")] = False,
     password: options.Password = None,
     encoding: options.Encoding = None,
     max_file_size: options.MaxFileSize = options.MAX_FILE_SIZE,
@@ -70,7 +69,7 @@ def embed(
     given = paths_or_stdin(paths)
     chosen = _format(format, output)
     settings = Settings(
-        model, device, threads, block, index, no_store, password, encoding, max_file_size, quiet, json_errors=jsonl
+        model, device, threads, block, None, True, password, encoding, max_file_size, quiet, json_errors=jsonl
     )
     with open_session(settings) as session:
         vectors = session.library.embed(session.sources(given), per=per.value, dim=int(dim.value))
@@ -107,8 +106,7 @@ def _write(
 ) -> int:
     from lindoc.core.vector_files import VectorFile
 
-    encoder = session.library.encoder
-    metadata = {"model": encoder.name, "weights_sha256": encoder.weights_sha256}
+    metadata = {"model": session.encoder.name, "weights_sha256": session.encoder.weights_sha256}
     with VectorFile(output, format.value, dim, metadata) as file:
         for one in vectors:
             file.write(embedding_record(one, text=text), one.vector)
