@@ -178,7 +178,20 @@ def test_a_document_cannot_write_on_the_terminal(lindoc: Run, tmp_path: Path) ->
 def test_models_are_listed(lindoc: Run) -> None:
     listed = json.loads(lindoc("models", "list", "--json").out)["models"]
     assert "lindoc-small" in [one["name"] for one in listed]
-    info = json.loads(lindoc("models", "info", "lindoc-small", "--json").out)
-    assert info["name"] == "lindoc-small" and len(info["weights_sha256"]) == 64
-    unknown = lindoc("models", "info", "lindoc-huge")
-    assert unknown.code == 4 and "lindoc-small" in unknown.err
+    assert lindoc("models", "list").out.startswith("lindoc-small ")
+
+
+def test_the_shipped_model_is_verified_and_an_unknown_one_refused(process: Run) -> None:
+    info = json.loads(process("models", "info", "--json").out)
+    assert info["name"] == "lindoc-small" and info["dim"] == 384 and len(info["weights_sha256"]) == 64
+    unknown = process("models", "info", "lindoc-huge")
+    assert (unknown.code, unknown.out) == (4, "") and "lindoc-small" in unknown.err
+
+
+def test_from_a_pipe_to_an_answer_on_the_shipped_model(process: Run) -> None:
+    text = "The lighthouse was built in 1871. Its keeper was Anna Berg, who lit the lamp every evening."
+    result = process("ask", "Who was the keeper?", "--json", stdin=text)
+    answer = json.loads(result.out)
+    assert result.err == "" and result.code in (0, 1)
+    for evidence in answer["evidence"]:
+        assert text[evidence["start"] : evidence["end"]] == evidence["quote"]
