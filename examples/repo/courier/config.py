@@ -1,8 +1,9 @@
 """courier.toml to a Config."""
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+
+import tomllib
 
 
 @dataclass(frozen=True)
