@@ -189,7 +189,7 @@ class Store:
     def trim(self, limit: int = CACHE_LIMIT) -> int:
         """Remove the contents least recently used until the file has at most `limit` bytes; returns how many."""
         removed = 0
-        while self._size() > limit:
+        while self.size() > limit:
             oldest = self._rows("SELECT id FROM contents ORDER BY used LIMIT 1")
             if not oldest:
                 break
@@ -201,7 +201,8 @@ class Store:
             self._compact()
         return removed
 
-    def _size(self) -> int:
+    def size(self) -> int:
+        """Bytes in use in the file."""
         pages, free, size = (
             self._rows(f"PRAGMA {name}")[0][0] for name in ("page_count", "freelist_count", "page_size")
         )

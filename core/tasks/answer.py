@@ -97,8 +97,8 @@ def best_spans(start: torch.Tensor, end: torch.Tensor, count: int) -> list[tuple
 
 
 def span_probability(span_logit: torch.Tensor, no_answer: torch.Tensor) -> float:
-    """p(answer | passage): the span's start + end logit against the no-answer logit."""
-    return float(torch.sigmoid(span_logit - no_answer.float().reshape(())))
+    """p(answer | passage): start and end each against the no-answer logit, which therefore counts twice."""
+    return float(torch.sigmoid(span_logit - 2 * no_answer.float().reshape(())))
 
 
 def apart(spans: list[Found], count: int) -> list[Found]:
