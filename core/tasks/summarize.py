@@ -75,14 +75,15 @@ def summarize(
     stretches = 1 if query is not None else max(1, math.ceil(count / PER_STRETCH))
     cap = math.ceil(count / stretches)
     relevance = _segment_scores(store, index, keys, query)
-    heaps: list[list[Candidate]] = [[] for _ in range(stretches)]
-    for candidate, text in _candidates(store, keys, relevance, query is not None):
-        if is_sentence(text) and _line(text) not in repeated:
-            heap = heaps[min(-candidate.order * stretches // total, stretches - 1)]
-            if len(heap) < OVERSAMPLE * cap:
-                heapq.heappush(heap, candidate)
-            else:
-                heapq.heappushpop(heap, candidate)
+    for strict in (True, False):  # where nothing looks like a sentence (tables, code), whatever has a letter will do
+        heaps: list[list[Candidate]] = [[] for _ in range(stretches)]
+        for candidate, text in _candidates(store, keys, relevance, query is not None):
+            if (is_sentence(text) and _line(text) not in repeated) if strict else any(map(str.isalpha, text)):
+                heap = heaps[min(-candidate.order * stretches // total, stretches - 1)]
+                keep = heapq.heappush if len(heap) < OVERSAMPLE * cap else heapq.heappushpop
+                keep(heap, candidate)
+        if any(heaps):
+            break
     pool = [(stretch, candidate) for stretch, heap in enumerate(heaps) for candidate in sorted(heap, reverse=True)]
     return _choose(encoder, store, index, pool, count, cap, query, block)
 

@@ -10,8 +10,11 @@ import pytest
 from lindoc.core.api import Model
 from lindoc.core.errors import UsageError
 
+GOODS = ["iron", "wool", "glass", "salt", "paper", "oil", "rope", "tin", "silk", "fur", "wax", "tar", "corn", "hops"]
 LONG = " ".join(
-    f"Fact {i} concerns the {['iron', 'wool', 'glass', 'salt'][i % 4]} trade of the town." for i in range(80)
+    f"Fact {at} concerns the {one} trade of the town. Nobody who sold {one} there ever {deed} far from the {one} gate."
+    for at, one in enumerate(GOODS)
+    for deed in ("travelled", "rested", "complained")
 )
 
 

@@ -247,3 +247,8 @@ def test_stdin_is_kept_only_where_asked(tmp_path: Path, tiny_encoder: Any) -> No
                 assert library.read([Source("-", None, spool)]) == 1
                 assert "glacier" in library.search("glacier", 1)[0].segment.text
                 assert store.forget("-") == kept
+
+
+def test_code_without_sentences_is_summarized_too(library: Library, source: Any) -> None:
+    library.read([source("x = 1\ny = compute(x)\nz = x * y\n", "tiny.py")])
+    assert library.summarize(2)
