@@ -154,7 +154,7 @@ def _choose(
     query: Vector | None,
     block: int,
 ) -> list[Chosen]:
-    """Maximal marginal relevance, at most `cap` sentences from a stretch."""
+    """Maximal marginal relevance, at most `cap` sentences from a stretch while the others have any left."""
     texts = [_text(store, index, candidate) for _, candidate in pool]
     vectors = text_vectors(texts, encoder, carry=False, block=block)  # (C, D)
     if not texts:
@@ -164,19 +164,19 @@ def _choose(
     words = [word_set(text) for text in texts]
     nearest = np.zeros(len(pool))  # cosine to the nearest chosen
     left = np.ones(len(pool), bool)
-    taken = Counter[int]()
+    stretches = np.array([stretch for stretch, _ in pool])
+    taken = np.zeros(stretches.max() + 1, int)  # sentences chosen from each stretch
     chosen: list[int] = []
     while len(chosen) < count and left.any():
-        best = int(np.argmax(np.where(left, RELEVANCE * scores - (1 - RELEVANCE) * nearest, -np.inf)))
+        free = left & (taken[stretches] < cap)
+        free = free if free.any() else left
+        best = int(np.argmax(np.where(free, RELEVANCE * scores - (1 - RELEVANCE) * nearest, -np.inf)))
         left[best] = False
         if nearest[best] > NEAR or any(overlap(words[best], words[other]) >= SAME_WORDS for other in chosen):
             continue
         chosen.append(best)
         nearest = np.maximum(nearest, vectors @ vectors[best])
-        stretch = pool[best][0]
-        taken[stretch] += 1
-        if taken[stretch] >= cap:
-            left &= np.array([other != stretch for other, _ in pool])
+        taken[stretches[best]] += 1
     picked = [Chosen(pool[at][1], float(scores[at])) for at in chosen]
     return sorted(picked, key=lambda one: -one.candidate.order)
 

@@ -11,10 +11,11 @@ from lindoc.core.api import Model
 from lindoc.core.errors import UsageError
 
 GOODS = ["iron", "wool", "glass", "salt", "paper", "oil", "rope", "tin", "silk", "fur", "wax", "tar", "corn", "hops"]
+DEEDS = ["was traded far beyond the gate", "kept four families fed", "ruined many who sold it", "came by boat at dawn"]
 LONG = " ".join(
-    f"Fact {at} concerns the {one} trade of the town. Nobody who sold {one} there ever {deed} far from the {one} gate."
+    f"Fact {at} says {one} from the town {deed}. Of {one} {['little', 'nothing', 'much'][at % 3]} is left."
     for at, one in enumerate(GOODS)
-    for deed in ("travelled", "rested", "complained")
+    for deed in DEEDS
 )
 
 
