@@ -68,6 +68,11 @@ def check_header(path: str, found: dict[str, str], wanted: dict[str, str]) -> No
             raise StoreError(f"{path}: was written with {detail}; delete it or choose another with --index")
 
 
+def cache_folder() -> Path:
+    """Where stores lie that nobody chose a place for; they are bounded."""
+    return platformdirs.user_cache_path("lindoc", appauthor=False)
+
+
 def default_store_path(encoder: Encoder | None = None) -> Path:
     """LINDOC_INDEX, else the nearest .lindoc/ upward, else the user's cache (there one file for each model)."""
     given = os.environ.get("LINDOC_INDEX")
@@ -82,14 +87,22 @@ def default_store_path(encoder: Encoder | None = None) -> Path:
     if encoder is not None:
         mark = hashlib.sha256(repr(sorted(header_of(encoder).items())).encode()).hexdigest()[:12]
         name = f"index-{mark}.sqlite"
-    return platformdirs.user_cache_path("lindoc", appauthor=False) / name
+    return cache_folder() / name
 
 
 def store_files() -> list[Path]:
     """Every store that may hold a text read from here: the default one and all of the user's cache."""
-    cache = platformdirs.user_cache_path("lindoc", appauthor=False)
-    found = {path for path in (default_store_path(), *cache.glob("index*.sqlite")) if path.exists()}
+    candidates = (default_store_path(), *cache_folder().glob("index*.sqlite"))
+    found = {path for path in candidates if path.exists()}
     return sorted(found)
+
+
+def make_private(path: Path) -> None:
+    """The file with mode 0600 from its first moment; its WAL takes the same mode."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    if path.stat().st_mode & 0o077:
+        path.chmod(0o600)
 
 
 @contextmanager

@@ -29,10 +29,12 @@ from lindoc.core.rows import (
 )
 from lindoc.core.schema import (
     SCHEMA,
+    cache_folder,
     check_header,
     default_store_path,
     header_of,
     identifier_parts,
+    make_private,
     store_files,
     translated,
 )
@@ -63,11 +65,13 @@ class Store:
         name = "temporary index" if path is None else str(path)
         with translated(name):
             if path is not None:
-                _make_private(path)
+                make_private(path)
             connection = sqlite3.connect("" if path is None else path, timeout=WAIT, isolation_level=None)
             store = cls(connection, name, keeps_stdin=keeps_stdin or path is None)
             try:
                 store._prepare(encoder)
+                if path is not None and path.parent == cache_folder():
+                    store.trim()
             except BaseException:
                 connection.close()
                 raise
@@ -77,6 +81,9 @@ class Store:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
         self.close()
 
     def close(self) -> None:
@@ -186,8 +193,9 @@ class Store:
             self._compact()
         return len(found)
 
-    def trim(self, limit: int = CACHE_LIMIT) -> int:
+    def trim(self, limit: int | None = None) -> int:
         """Remove the contents least recently used until the file has at most `limit` bytes; returns how many."""
+        limit = CACHE_LIMIT if limit is None else limit
         removed = 0
         while self.size() > limit:
             oldest = self._rows("SELECT id FROM contents ORDER BY used LIMIT 1")
@@ -285,11 +293,3 @@ class Store:
 def path_key(path: str) -> str:
     """A path as the store knows it; "-" is stdin."""
     return path if path == "-" else os.path.realpath(os.path.expanduser(path))
-
-
-def _make_private(path: Path) -> None:
-    """The file with mode 0600 from its first moment; its WAL takes the same mode."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    if path.stat().st_mode & 0o077:
-        path.chmod(0o600)

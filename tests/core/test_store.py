@@ -136,6 +136,19 @@ def test_the_cache_gives_up_its_oldest(tmp_path: Path, tiny_encoder: Any) -> Non
         assert [store.forget(file) for file in files] == [0, 1, 1]
 
 
+def test_only_the_cache_is_bounded(
+    tmp_path: Path, text_file: Path, tiny_encoder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("LINDOC_INDEX", raising=False)
+    monkeypatch.setattr("lindoc.core.store.CACHE_LIMIT", 50_000)
+    monkeypatch.chdir(tmp_path)
+    for path, kept in ((tmp_path / "mine.sqlite", 1), (default_store_path(tiny_encoder), 0)):
+        read_all(path, text_file, tiny_encoder)
+        with Store.open(path, encoder=tiny_encoder) as store:
+            assert store.forget(text_file) == kept
+
+
 @pytest.mark.parametrize("other", [{"seed": 1}, {"name": "another"}])
 def test_another_model_is_refused(other: dict[str, Any], tmp_path: Path, make_encoder: Any) -> None:
     path = tmp_path / "index.sqlite"
