@@ -16,10 +16,10 @@ WIDTH = 256
 ABSENT = (0, 0, 0, 0, 0)  # offset and length of part A, of part B, total tokens
 
 # documents × windows of each set, and the order of the regions' groups
-DOCUMENTS = {"corpus": (28, 24), "squad": (10, 16), "other": (5, 48), "salience": (4, 12)}
+DOCUMENTS = {"corpus": (22, 24), "squad": (10, 16), "other": (5, 48), "salience": (4, 12)}
 OTHERS = (("cuad", 0.4), ("qmsum", 0.2), ("evidence", 0.2), ("crd3", 0.2))
 MAX_QUERIES = 640
-PAIRS, ANSWERS, STS, SHORT = 192, 96, 32, 192
+PAIRS, ANSWERS, STS, SHORT = 160, 160, 32, 160
 RESET = {"corpus": 0.3, "squad": 0.2, "other": 0.15, "salience": 0.0}
 
 

@@ -169,7 +169,7 @@ class Trainer:
             self.targets["short"][torch.from_numpy(batch.short_index).to(device)].float(),
         )
         loss["short"] = 2 * (1 - (short * short_target).sum(-1)).mean() + 0.3 * similarity_kl(short, short_target)
-        loss["answer"] = 0.7 * self._reader(hidden, borders, batch)
+        loss["answer"] = 1.0 * self._reader(hidden, borders, batch)
         loss["salience"] = 0.1 * self._salience(hidden, borders, batch)
         return loss
 
@@ -259,7 +259,7 @@ class Trainer:
             if step in (2, 50) or step % 250 == 0:
                 text = " ".join(f"{k} {np.mean(v[-5:]):.3f}" for k, v in log.items())
                 print(f"step {step} {done:.3f} {text}", flush=True)
-            if step % 1000 == 0:
+            if step % 500 == 0:
                 self.save()
         print(f"{step} steps in {time.time() - start:.0f} s", flush=True)
         self.save()

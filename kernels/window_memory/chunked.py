@@ -77,7 +77,8 @@ class _Spread:
     def write(self, weighted: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Same contract as `_Looped.write`."""
         wide = self._spread(weighted)  # (N, H, L, K)
-        return (wide.transpose(2, 3) @ self._spread(v)).float(), wide.sum(2, dtype=torch.float32)
+        dtype = torch.promote_types(v.dtype, torch.float32)
+        return (wide.transpose(2, 3) @ self._spread(v)).to(dtype), wide.sum(2, dtype=dtype)
 
     def read(self, q: torch.Tensor, s: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         """Same contract as `_Looped.read`."""
@@ -110,31 +111,34 @@ def window_memory(
     max_seqlen: int | None = None,
 ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor] | None]:
     """Same contract as `reference.window_memory`; `max_seqlen` (tokens) spares a device synchronisation."""
-    windows = _spread_windows(cu_seqlens, len(q), max_seqlen) if q.is_cuda else _Looped(cu_seqlens.diff().tolist())
-    written = windows.write(k * beta[..., None].to(k.dtype), v)
-    n_window = len(written[0])
-    document = torch.repeat_interleave(
-        torch.arange(len(cu_documents) - 1, device=q.device), cu_documents.diff().long(), output_size=n_window
-    )
-    order = torch.arange(n_window, device=q.device)
-    log_decay = g.to(written[0].dtype)
+    with torch.autocast(q.device.type, enabled=False):  # the sums over windows stay in fp32
+        windows = _spread_windows(cu_seqlens, len(q), max_seqlen) if q.is_cuda else _Looped(cu_seqlens.diff().tolist())
+        written = windows.write(k * beta[..., None].to(k.dtype), v)
+        n_window = len(written[0])
+        document = torch.repeat_interleave(
+            torch.arange(len(cu_documents) - 1, device=q.device), cu_documents.diff().long(), output_size=n_window
+        )
+        order = torch.arange(n_window, device=q.device)
+        log_decay = g.to(written[0].dtype)
 
-    gap = order[:, None] - order[None, :] - 1  # windows between the read and the write
-    decay = _decay(log_decay, gap, document[:, None] == document[None, :])  # (H, N, N)
-    age = order - cu_documents.long()[document]  # windows of this call before each window
-    initial: tuple[torch.Tensor | None, torch.Tensor | None]
-    initial = (None, None) if initial_state is None else (initial_state[0][document], initial_state[1][document])
-    s, z = (_faded(decay, log_decay, age, x, start) for x, start in zip(written, initial, strict=True))
-    o = windows.read(q, s, z).to(v.dtype)
-    if not output_final_state:
-        return o, None
-    after = cu_documents[1:].long()[:, None] - 1 - order[None, :]  # (D, N): windows after each write
-    own = document[None, :] == torch.arange(len(after), device=q.device)[:, None]
-    decay = _decay(log_decay, after, own)  # (H, D, N)
-    count = cu_documents.diff()
-    initial = initial_state or (None, None)
-    final_s, final_z = (_faded(decay, log_decay, count, x, start) for x, start in zip(written, initial, strict=True))
-    return o, (final_s, final_z)
+        gap = order[:, None] - order[None, :] - 1  # windows between the read and the write
+        decay = _decay(log_decay, gap, document[:, None] == document[None, :])  # (H, N, N)
+        age = order - cu_documents.long()[document]  # windows of this call before each window
+        initial: tuple[torch.Tensor | None, torch.Tensor | None]
+        initial = (None, None) if initial_state is None else (initial_state[0][document], initial_state[1][document])
+        s, z = (_faded(decay, log_decay, age, x, start) for x, start in zip(written, initial, strict=True))
+        o = windows.read(q, s, z).to(v.dtype)
+        if not output_final_state:
+            return o, None
+        after = cu_documents[1:].long()[:, None] - 1 - order[None, :]  # (D, N): windows after each write
+        own = document[None, :] == torch.arange(len(after), device=q.device)[:, None]
+        decay = _decay(log_decay, after, own)  # (H, D, N)
+        count = cu_documents.diff()
+        initial = initial_state or (None, None)
+        final_s, final_z = (
+            _faded(decay, log_decay, count, x, start) for x, start in zip(written, initial, strict=True)
+        )
+        return o, (final_s, final_z)
 
 
 def _spread_windows(cu_seqlens: torch.Tensor, n_token: int, max_seqlen: int | None) -> _Spread:
