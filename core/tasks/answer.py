@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import torch
 
-from lindoc.core.documents import Locator, Segment
+from lindoc.core.documents import Segment
 from lindoc.core.errors import UsageError
 from lindoc.core.results import Answer, Evidence
-from lindoc.core.search import Index, hybrid
+from lindoc.core.search import Hit, Index, hybrid
 from lindoc.core.sentences import sentences
 from lindoc.core.store import Store
 from lindoc.core.tasks.embed import Vector
+from lindoc.core.tasks.locate import Place, locate
 from lindoc.models.encoder import Encoder, Encoding
 
 READER_POSITIONS = 512  # question and passage together, with three specials
@@ -27,8 +28,6 @@ RETRIEVAL_SHARE = 0.25  # of the retrieval score when passages are ranked; the r
 MOST_EVIDENCE = 3
 CANDIDATES = 12  # passages found that are read
 WITH_NEIGHBOURS = 4  # of these, so many with the passages before and after
-
-Place = Callable[[int, Segment, int, int], Locator]  # content, segment, start, end -> verified place
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +142,11 @@ def answer_from(
     shown : a content's text as a person should see it
     """
     ids = question_ids(encoder, question)
-    read = _read_candidates(encoder, store, index, question, ids, vector)
+    hits = hybrid(store, index, question, vector, CANDIDATES)
+    located = locate(store, index, question, vector, hits, place)
+    if located is not None:
+        return located
+    read = _read_candidates(encoder, store, index, ids, hits)
     sure = [one for one in read if one.found is not None and one.found.score >= THRESHOLD]
     score = max((one.found.score for one in read if one.found is not None), default=0.0)
     if not sure:
@@ -155,10 +158,9 @@ def answer_from(
 
 
 def _read_candidates(
-    encoder: Encoder, store: Store, index: Index, question: str, ids: Sequence[int], vector: Vector
+    encoder: Encoder, store: Store, index: Index, ids: Sequence[int], hits: Sequence[Hit]
 ) -> list[Read]:
     """The passages found and the neighbours of the best, in the order of their rank."""
-    hits = hybrid(store, index, question, vector, CANDIDATES)
     retrieved = {hit.position: hit.score for hit in hits}
     for hit in hits[:WITH_NEIGHBOURS]:
         for position in index.neighbours(hit.position):

@@ -1,0 +1,74 @@
+"""Questions about code that ask for a place: the lines that retrieval finds are the answer, not a span inside them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from lindoc.core.documents import Locator, Segment
+from lindoc.core.results import Answer, Evidence
+from lindoc.core.search import STOP_WORDS, Hit, Index
+from lindoc.core.store import Store
+from lindoc.core.tasks.embed import Vector
+
+ASKS_WHERE = re.compile(r"\s*(in\s+)?(where|which\s+(file|function|method|class|module|line)s?)\b", re.IGNORECASE)
+DEFINITION = re.compile(
+    r"\s*(export\s+|pub\s+|async\s+|static\s+|public\s+)*(def|class|func|fn|function|interface|struct)\b"
+)
+STEM = 4  # characters that two words must share from their start
+LEAST_COSINE = 0.15  # of question and passage; a first guess, not yet tuned
+MOST = 3
+
+Place = Callable[[int, Segment, int, int], Locator]  # content, segment, start, end -> verified place
+
+
+def locate(
+    store: Store, index: Index, question: str, vector: Vector, hits: Sequence[Hit], place: Place
+) -> Answer | None:
+    """The code that a "where …" question asks for, or None if it asks for something else or no code is near.
+
+    The score is the cosine of question and passage; the quote is the passage's line nearest to the question's words.
+    """
+    if not ASKS_WHERE.match(question):
+        return None
+    evidence: list[Evidence] = []
+    for hit in hits:
+        key, segment = store.segment(int(index.rows[hit.position]))
+        cosine = float(np.dot(index.vectors[hit.position], vector))
+        if store.content(key).kind != "code" or cosine < LEAST_COSINE:
+            if not evidence:
+                return None  # what lies nearest is prose: read it
+            continue
+        start, end = telling_line(segment.text, question)
+        quote = segment.text[start:end]
+        where = place(key, segment, segment.start + start, segment.start + end)
+        evidence.append(Evidence(where, quote, min(cosine, 1.0)))
+        if len(evidence) == MOST:
+            break
+    if not evidence:
+        return None
+    return Answer(question, True, evidence[0].quote, evidence[0].score, tuple(evidence))
+
+
+def telling_line(text: str, question: str) -> tuple[int, int]:
+    """Start and end of the line that shares most words with the question; a definition wins over its equals."""
+    asked = {word[:STEM] for word in words(question)}
+    best, best_score, begin = (0, len(text)), -1.0, 0
+    for line in text.splitlines(keepends=True):
+        stripped = line.strip()
+        if len(words(stripped)) > 0:
+            shared = len(asked & {word[:STEM] for word in words(stripped)})
+            score = shared + (0.5 if DEFINITION.match(line) else 0.0)
+            if score > best_score:
+                start = begin + line.index(stripped)
+                best, best_score = (start, start + len(stripped)), score
+        begin += len(line)
+    return best
+
+
+def words(text: str) -> list[str]:
+    """Lower-case words, identifiers taken apart, without those that say nothing."""
+    parts = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", text)
+    return [part.lower() for part in parts if part.lower() not in STOP_WORDS and len(part) > 2]
