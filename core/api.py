@@ -12,7 +12,7 @@ from lindoc.core.pipeline import Given, Library
 from lindoc.core.results import Span
 from lindoc.core.store import Store
 from lindoc.core.stream import Window
-from lindoc.core.tasks.answer import apart, question_ids, read_passages
+from lindoc.core.tasks.answer import question_ids, read_passages
 from lindoc.core.tasks.embed import TextDocument, text_vectors, text_windows
 from lindoc.models.encoder import Encoder, Encoding
 
@@ -57,9 +57,7 @@ class Model:
         ids = question_ids(self.encoder, question)
         whole = _joined(text_windows(context, 0, self.encoder)) if context.strip() else Encoding((), (), 0)
         (found,) = read_passages(self.encoder, ids, [whole], MOST_ANSWERS)
-        spans = [
-            Span(context[one.start : one.end], one.start, one.end, one.score) for one in apart(found, MOST_ANSWERS)
-        ]
+        spans = [Span(context[one.start : one.end], one.start, one.end, one.score) for one in found]
         return Answers(spans, 1 - max((span.score for span in spans), default=0.0))
 
     def summarize(self, text: str, n: int | float = 5) -> list[Span]:

@@ -48,14 +48,7 @@ class TextFile:
 
     def __init__(self, source: Source, encoding: str | None, report: ReadReport):
         self.source, self.report = source, report
-        with source.opened() as handle:
-            handle.seek(0)
-            try:
-                head = handle.read(SNIFF)
-            except OSError as exc:
-                raise DocumentError(source.name, why(exc)) from exc
-        if not head:
-            raise DocumentError(source.name, "is empty")
+        head = source.head(SNIFF)
         self.encoding, self.skip = _decide(source.name, head, encoding)
         decoder = codecs.getincrementaldecoder(self.encoding)("replace")
         self.head = decoder.decode(head[self.skip :])

@@ -11,7 +11,7 @@ from lindoc.core.formats.code import CodeDocument
 from lindoc.core.formats.decoding import TextFile
 from lindoc.core.formats.pdf import PdfDocument
 from lindoc.core.formats.sniff import HEAD, is_pdf, kind_by_content, kind_by_name
-from lindoc.core.formats.sources import Source, why
+from lindoc.core.formats.sources import Source
 from lindoc.core.formats.text import MarkdownDocument, TextDocument
 
 READERS = {"text": TextDocument, "markdown": MarkdownDocument, "code": CodeDocument}
@@ -23,14 +23,7 @@ def open_document(source: Source, *, password: str | None = None, encoding: str 
     password : for an encrypted PDF
     encoding : of a text; None tells it: byte order mark, UTF-8, then charset-normalizer
     """
-    with source.opened() as handle:
-        handle.seek(0)
-        try:
-            head = handle.read(HEAD)
-        except OSError as exc:
-            raise DocumentError(source.name, why(exc)) from exc
-    if not head:
-        raise DocumentError(source.name, "is empty")
+    head = source.head(HEAD)
     if is_pdf(head):
         return PdfDocument(source, password)
     if os.path.splitext(source.name)[1].lower() == ".pdf":

@@ -43,6 +43,18 @@ class Source:
         with handle:
             yield handle
 
+    def head(self, size: int) -> bytes:
+        """The first `size` bytes. Raises DocumentError if it cannot be read or is empty."""
+        with self.opened() as handle:
+            handle.seek(0)
+            try:
+                head: bytes = handle.read(size)
+            except OSError as exc:
+                raise DocumentError(self.name, why(exc)) from exc
+        if not head:
+            raise DocumentError(self.name, "is empty")
+        return head
+
     def fingerprint(self) -> tuple[int, str]:
         """Size in bytes and SHA-256 of the source."""
         digest, size = hashlib.sha256(), 0

@@ -76,14 +76,14 @@ class TextDocument:
         return text
 
 
-def text_windows(text: str, document: int, encoder: Encoder, first: int = 0) -> list[Window]:
+def text_windows(text: str, document: int, encoder: Encoder) -> list[Window]:
     """A text of any length as consecutive windows; empty text is one window without tokens."""
     as_document: Document = TextDocument(text)
     found = [Window(document, *pair) for pair in segments(as_document, encoder.tokenizer, encoder.window - SPECIALS)]
     if found:
         return found
     (nothing,) = encoder.tokenizer.encode([""])
-    return [Window(document, Segment(first, 0, "", (Mark(0),), 0), nothing)]
+    return [Window(document, Segment(0, 0, "", (Mark(0),), 0), nothing)]
 
 
 def text_vectors(texts: Sequence[str], encoder: Encoder, *, carry: bool, block: int = 16) -> Vector:

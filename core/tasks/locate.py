@@ -54,13 +54,12 @@ def locate(
 
 def telling_line(text: str, question: str) -> tuple[int, int]:
     """Start and end of the line that shares most words with the question; a definition wins over its equals."""
-    asked = {word[:STEM] for word in words(question)}
+    asked = stems(question)
     best, best_score, begin = (0, len(text)), -1.0, 0
     for line in text.splitlines(keepends=True):
         stripped = line.strip()
-        if len(words(stripped)) > 0:
-            shared = len(asked & {word[:STEM] for word in words(stripped)})
-            score = shared + (0.5 if DEFINITION.match(line) else 0.0)
+        if said := stems(stripped):
+            score = len(asked & said) + (0.5 if DEFINITION.match(line) else 0.0)
             if score > best_score:
                 start = begin + line.index(stripped)
                 best, best_score = (start, start + len(stripped)), score
@@ -68,7 +67,7 @@ def telling_line(text: str, question: str) -> tuple[int, int]:
     return best
 
 
-def words(text: str) -> list[str]:
-    """Lower-case words, identifiers taken apart, without those that say nothing."""
-    parts = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", text)
-    return [part.lower() for part in parts if part.lower() not in STOP_WORDS and len(part) > 2]
+def stems(text: str) -> set[str]:
+    """Beginnings of the words, in lower case, identifiers taken apart, without words that say nothing."""
+    parts = (part.lower() for part in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", text))
+    return {part[:STEM] for part in parts if part not in STOP_WORDS and len(part) > 2}
