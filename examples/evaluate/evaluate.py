@@ -27,6 +27,7 @@ from lindoc.models.lindoc_small.from_minilm import load_minilm
 from lindoc.models.lindoc_small.modeling import Config, LindocSmall, pack
 
 CLS, SEP = 101, 102
+ROOM = 254  # tokens of a window of 256 less [CLS] and [SEP]
 TOKENS = 1 << 14  # tokens per forward pass of lone windows
 FAR = 40  # segments
 WIDTH = 384  # positions of question and passage in the SQuAD measure; longer passages in overlapping windows
@@ -36,13 +37,10 @@ STRIDE = 128  # tokens
 class Runner:
     """One model on one device; texts to embeddings and answers."""
 
-    def __init__(self, model: LindocSmall, tokenizer: Tokenizer, device: torch.device):
+    def __init__(self, model: LindocSmall, tokenizer: Tokenizer, device: torch.device, truncate: bool = False):
+        self.truncate = truncate
         self.model, self.tokenizer, self.device = model.to(device).eval(), tokenizer, device
         self.dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-
-    def ids(self, texts: Sequence[str], limit: int = 254) -> list[list[int]]:
-        encodings = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [[CLS, *e.ids[:limit], SEP] for e in encodings]
 
     @torch.inference_mode()
     def hidden(self, windows: list[list[int]], documents: list[int], carry: bool) -> list[torch.Tensor]:
@@ -55,26 +53,35 @@ class Runner:
 
     def embed(self, texts: Sequence[str]) -> torch.Tensor:
         """(n, D) of lone texts."""
-        windows = self.ids(texts)
+        windows = [self.windows(text) for text in texts]
         out = torch.zeros(len(texts), self.model.config.n_state, device=self.device)
         group: list[int] = []
         size = 0
-        for i in sorted(range(len(texts)), key=lambda j: len(windows[j])):
+        for i in sorted(range(len(texts)), key=lambda j: sum(map(len, windows[j]))):
             group.append(i)
-            size += len(windows[i])
+            size += sum(map(len, windows[i]))
             if size > TOKENS:
-                out[group] = self._means([windows[j] for j in group], list(range(len(group))), False)
+                out[group] = self._means([windows[j] for j in group], False)
                 group, size = [], 0
         if group:
-            out[group] = self._means([windows[j] for j in group], list(range(len(group))), False)
+            out[group] = self._means([windows[j] for j in group], False)
         return out
 
     def embed_document(self, segments: list[str]) -> torch.Tensor:
         """(n, D) of a document's segments in order, the state carried."""
-        return self._means(self.ids(segments), [0] * len(segments), True)
+        return self._means([self.windows(segment) for segment in segments], True)
 
-    def _means(self, windows: list[list[int]], documents: list[int], carry: bool) -> torch.Tensor:
-        return F.normalize(torch.stack([h.mean(0) for h in self.hidden(windows, documents, carry)]), dim=-1)
+    def windows(self, text: str) -> list[list[int]]:
+        """Consecutive windows of 254 tokens; MiniLM, as its users run it, sees only the first."""
+        ids = self.tokenizer.encode(text, add_special_tokens=False).ids
+        pieces = [ids[i : i + ROOM] for i in range(0, max(len(ids), 1), ROOM)]
+        return [[CLS, *piece, SEP] for piece in pieces[: 1 if self.truncate else None]]
+
+    def _means(self, texts: list[list[list[int]]], carry: bool) -> torch.Tensor:
+        """Token-weighted means over each text's windows: (n, D), L2-normalised."""
+        windows = [window for text in texts for window in text]
+        hidden = iter(self.hidden(windows, [0] * len(windows) if carry else list(range(len(windows))), carry))
+        return F.normalize(torch.stack([torch.cat([next(hidden) for _ in text]).mean(0) for text in texts]), dim=-1)
 
 
 def ndcg(queries: torch.Tensor, passages: torch.Tensor, gold: list[list[int]], k: int = 10) -> float:
@@ -175,7 +182,7 @@ def reader(tasks: Path, runner: Runner) -> tuple[float, float]:
     for row in read_rows(tasks / "squad_article/dev_v1.jsonl.zst"):
         texts = [row["context"][a:b] for a, b in row["paragraph_spans"]]
         encodings = runner.tokenizer.encode_batch(texts, add_special_tokens=False)
-        heads = runner.ids([qa["question"] for qa in row["qas"]], 62)
+        heads = [runner.windows(qa["question"])[0] for qa in row["qas"]]
         for qa, head in zip(row["qas"], heads, strict=True):
             start = qa["answers"][0]["start"]
             at = next(i for i, (a, b) in enumerate(row["paragraph_spans"]) if a <= start < b)
@@ -240,7 +247,7 @@ def main() -> None:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     ours = Runner(load_weights(args.weights), tokenizer, device)
-    minilm = Runner(load_minilm(args.minilm or packaged_minilm()), tokenizer, device)
+    minilm = Runner(load_minilm(args.minilm or packaged_minilm()), tokenizer, device, truncate=True)
     print(
         f"{'STS-B dev Spearman':28} minilm {sts(args.tasks, minilm):.4f}  lindoc-small {sts(args.tasks, ours):.4f}",
         flush=True,

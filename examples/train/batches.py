@@ -16,10 +16,11 @@ WIDTH = 256
 ABSENT = (0, 0, 0, 0, 0)  # offset and length of part A, of part B, total tokens
 
 # documents × windows of each set, and the order of the regions' groups
-DOCUMENTS = {"corpus": (22, 24), "squad": (10, 16), "other": (5, 48), "salience": (4, 12)}
-OTHERS = (("cuad", 0.4), ("qmsum", 0.2), ("evidence", 0.2), ("crd3", 0.2))
-MAX_QUERIES = 640
-PAIRS, ANSWERS, STS, SHORT = 160, 160, 32, 160
+DOCUMENTS = {"corpus": (16, 24), "squad": (12, 16), "other": (6, 48), "salience": (3, 12)}
+OTHERS = (("cuad", 0.3), ("qmsum", 0.3), ("evidence", 0.15), ("crd3", 0.25))
+QUERIES = {"corpus": (10, 0.4), "squad": (14, 0.5), "other": (24, 0.5)}  # at most so many a document; weight of one
+MAX_QUERIES = 384
+PAIRS, ANSWERS, STS, SHORT = 160, 288, 32, 128
 RESET = {"corpus": 0.3, "squad": 0.2, "other": 0.15, "salience": 0.0}
 
 
@@ -104,7 +105,7 @@ class Sampler:
         return self._singles(windows, documents, n_carried, groups, queries, corpus_segment, plain, sentences)
 
     def _queries(self, name: str, d: int, place: dict[int, int], group: str) -> list[tuple[str, int, list[int], float]]:
-        limit, weight = {"corpus": (10, 0.5), "squad": (14, 0.3), "other": (24, 0.3)}[group]
+        limit, weight = QUERIES[group]
         found = []
         for q in self.draw.permutation(self.by_document[name][d])[: 4 * limit]:
             gold = [place[s] for s in map(int, self.gold[name][q]) if s in place]
@@ -122,6 +123,8 @@ class Sampler:
         def texts(key: str, index: np.ndarray) -> list[tuple[int, ...]]:
             return [(*self.arrays[key][i], 0, 0, self.arrays[key][i][1] + 2) for i in index]
 
+        queries = [(n, q, [w for w in gold if windows[w] != ABSENT], x) for n, q, gold, x in queries]
+        queries = [query for query in queries if query[2]]  # the others' gold went over the budget
         queries = [queries[i] for i in self.draw.permutation(len(queries))[:MAX_QUERIES]]
         spans = [self.arrays[f"{name}.queries"][q] for name, q, _, _ in queries]
         add("queries", [(*s, 0, 0, s[1] + 2) for s in spans] + [ABSENT] * (MAX_QUERIES - len(spans)))
@@ -190,7 +193,7 @@ class Sampler:
             used -= windows[i][4]
             windows[i] = ABSENT
             i -= 1
-        slots = budget // 2 // WIDTH + 1
+        slots = int((0.4, 1)[region] * budget) // WIDTH + 1  # those of the first region cost time even when empty
         for _ in range(slots):
             size = min(WIDTH, budget - used)
             windows.append((0, WIDTH, 0, 0, size))
@@ -198,12 +201,13 @@ class Sampler:
         assert used == budget, "budget too far above the windows: more filler slots needed"
         return len(windows)
 
-    def set_budgets(self, trials: int = 24) -> None:
-        """Budgets from a few draws: a little above the largest."""
-        first, whole = 0, 0
+    def set_budgets(self, trials: int = 40) -> None:
+        """Budgets from a few draws: most batches fit the first region's, all fit the second's."""
+        sizes = []
         for _ in range(trials):
             batch = self.batch()
             carried = int(batch.windows[: batch.n_carried, 4].sum())
-            first, whole = max(first, carried), max(whole, int(batch.windows[:, 4].sum()) - carried)
-        carried_budget = -(-int(first * 1.01) // 1024) * 1024
-        self.budgets = carried_budget, carried_budget + -(-int(whole * 1.01) // 1024) * 1024
+            sizes.append((carried, int(batch.windows[:, 4].sum()) - carried))
+        first, second = np.quantile(sizes, 0.8, axis=0)[0], 1.02 * np.max(sizes, axis=0)[1]
+        carried_budget = -(-int(first) // 1024) * 1024
+        self.budgets = carried_budget, carried_budget + -(-int(second) // 1024) * 1024

@@ -9,10 +9,10 @@ Texts become (offset, length) pairs into the flat array, without [CLS] and [SEP]
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import random
 import re
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -90,26 +90,52 @@ class Builder:
         np.savez(path, flat=np.concatenate(self.flat), **self.arrays)
 
 
-def corpus(shards: Iterable[Path], seed: int, limit: int | None) -> list[LabelledDocument]:
-    """Documents of at least four segments; half of the segments get a weak query: title and 2-5 of their words."""
-    draw = random.Random(seed)
+def corpus(shard: Path, seed: int, limit: int | None) -> list[LabelledDocument]:
+    """Documents of at least four segments; most segments get a weak query."""
+    draw = random.Random(f"{seed} {shard.name}")
     documents = []
-    for shard in shards:
-        for row in read_rows(shard):
-            for begin in range(0, min(len(row["text"]), 3 * CORPUS_CHARS), CORPUS_CHARS):
-                document = LabelledDocument(split_text(row["text"][begin : begin + CORPUS_CHARS]))
-                document.title = (row["title"] or "").split("/")[-1][:80]
-                if len(document.segments) < 4:
-                    continue
-                for i, segment in enumerate(document.segments):
-                    words = re.findall(r"[A-Za-z][\w-]{3,}", segment)
-                    if i and len(words) > 8 and draw.random() < 0.5:
-                        query = f"{document.title} {' '.join(draw.sample(words, draw.randint(2, 5)))}"
-                        document.queries.append((query, [i]))
-                documents.append(document)
-                if limit and len(documents) >= limit:
-                    return documents
+    for row in read_rows(shard):
+        for begin in range(0, min(len(row["text"]), 3 * CORPUS_CHARS), CORPUS_CHARS):
+            document = LabelledDocument(split_text(row["text"][begin : begin + CORPUS_CHARS]))
+            document.title = (row["title"] or "").split("/")[-1][:80]
+            if len(document.segments) < 4:
+                continue
+            for i, segment in enumerate(document.segments):
+                if draw.random() < 0.75 and (query := weak_query(document.title, segment, draw)):
+                    document.queries.append((query, [i]))
+            documents.append(document)
+            if limit and len(documents) >= limit:
+                return documents
     return documents
+
+
+def weak_query(title: str, segment: str, draw: random.Random) -> str:
+    """The title with a few of the segment's words, or one of its sentences as a cloze question; "" for a poor one."""
+    words = re.findall(r"[A-Za-z][\w-]{3,}", segment)
+    if len(words) <= 8:
+        return ""
+    if draw.random() < 0.35:
+        return f"{title} {' '.join(draw.sample(words, draw.randint(2, 5)))}"
+    question = cloze(draw.choice(re.split(r"(?<=[.!?])\s+|\n+", segment)).split(), draw)
+    return f"{title}: {question}" if question and draw.random() < 0.2 else question
+
+
+def cloze(words: list[str], draw: random.Random) -> str:
+    """A phrase gives way to a question word and some other words are left out (after arXiv 1906.04980)."""
+    if len(words) < 6:
+        return ""
+    if len(words) > 24:
+        begin = draw.randrange(len(words) - 23)
+        words = words[begin : begin + 24]
+    named = [i for i, w in enumerate(words) if i and (w[0].isupper() or w[0].isdigit())]
+    at = draw.choice(named) if named and draw.random() < 0.7 else draw.randrange(len(words))
+    phrase = words[at]
+    if phrase[0].isdigit():
+        ask = draw.choice(("when", "what year") if re.match(r"1\d{3}|20\d\d", phrase) else ("how many", "how much"))
+    else:
+        ask = draw.choice(("who", "what", "which", "where") if phrase[0].isupper() else ("what", "how", "what kind of"))
+    kept = [w for i, w in enumerate(words) if not at <= i < at + draw.randint(1, 3) and draw.random() < 0.75]
+    return f"{ask} {' '.join(kept)}?" if len(kept) > 3 else ""
 
 
 def summaries(tasks: Path) -> tuple[list[LabelledDocument], list[list[tuple[int, int, int, float]]]]:
@@ -167,7 +193,7 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--limit", type=int, help="corpus documents, for a trial")
+    parser.add_argument("--limit", type=int, help="corpus documents a shard, for a trial")
     args = parser.parse_args()
     start = time.time()
     builder = Builder(args.tokenizer)
@@ -185,7 +211,9 @@ def main() -> None:
     sts = list(read_rows(args.tasks / "stsb/train.jsonl.zst"))
     builder.arrays["sts.a"], builder.arrays["sts.b"] = (builder.add_texts([r[x] for r in sts]) for x in "ab")
     builder.arrays["sts.score"] = np.array([r["score"] for r in sts], np.float32)
-    documents = corpus(args.shards, args.seed, args.limit)
+    with multiprocessing.Pool(len(args.shards)) as pool:
+        parts = pool.starmap(corpus, [(shard, args.seed, args.limit) for shard in args.shards])
+    documents = [document for part in parts for document in part]
     builder.add_documents("corpus", documents)
     draw = random.Random(args.seed)
     sentences = [re.split(r"(?<=[.!?])\s", s)[0][:300] for d in documents for s in d.segments if draw.random() < 0.25]

@@ -29,6 +29,7 @@ from lindoc.models.lindoc_small.from_minilm import load_minilm
 from lindoc.models.lindoc_small.modeling import Packing
 
 TEMPERATURE = 0.05
+MASK, MASKED = 103, 0.1  # token id and share
 SLICES = ((384, 1.0), (128, 0.3), (64, 0.3))  # Matryoshka sizes and weights
 
 
@@ -56,14 +57,18 @@ def pooled(hidden: torch.Tensor, owner: torch.Tensor, count: int) -> torch.Tenso
 
 
 def contrast(q: torch.Tensor, e: torch.Tensor, gold: torch.Tensor, live: torch.Tensor) -> torch.Tensor:
-    """Per query -log of the gold segments' share among all live ones, summed over the Matryoshka slices."""
+    """Per query, over the Matryoshka slices: half -log of the gold segments' joint share among all live ones, half the
+    mean over the gold segments of -log of each one's share beside the segments that are not gold."""
     positive = torch.zeros(len(q), len(e), dtype=torch.bool, device=q.device)
     positive[gold[:, 0], gold[:, 1]] = True
-    loss = torch.zeros(len(q), device=q.device)
+    loss, n_gold = torch.zeros(len(q), device=q.device), positive.sum(-1).clamp(min=1)
     for size, weight in SLICES:
         scores = F.normalize(q[:, :size], dim=-1) @ F.normalize(e[:, :size], dim=-1).T / TEMPERATURE
         scores = scores.masked_fill(~live, -1e4)
-        loss = loss + weight * (scores.logsumexp(-1) - scores.masked_fill(~positive, -1e4).logsumexp(-1))
+        joint = scores.logsumexp(-1) - scores.masked_fill(~positive, -1e4).logsumexp(-1)
+        others = scores.masked_fill(positive, -1e4).logsumexp(-1, keepdim=True)
+        each = (F.softplus(others - scores) * positive).sum(-1) / n_gold
+        loss = loss + weight / 2 * (joint + each)
     return loss
 
 
@@ -83,8 +88,9 @@ class Trainer:
         self.arrays = dict(np.load(args.data))
         self.flat = torch.from_numpy(self.arrays.pop("flat").astype(np.int32)).to(self.device)
         self.sampler = Sampler(self.arrays, args.seed)
-        self.model = load_minilm(args.minilm).to(self.device)
+        self.model = load_minilm(args.minilm).to(self.device).eval()
         self.targets = self.teach()
+        self.model.train()
         if args.init:
             self.model.load_state_dict({k: v.float() for k, v in load_file(args.init).items()})
         self.sampler.set_budgets()
@@ -139,6 +145,7 @@ class Trainer:
     def losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         device, groups = self.device, batch.groups
         ids, p, owner, borders = place(batch.windows, self.flat)
+        ids = self._mask(ids, owner, batch)
         carried = batch.windows[: batch.n_carried, 4]
         packing = Packing(
             p, borders.int(), torch.from_numpy(batch.cu_documents).to(device), 512,
@@ -172,6 +179,14 @@ class Trainer:
         loss["answer"] = 1.0 * self._reader(hidden, borders, batch)
         loss["salience"] = 0.1 * self._salience(hidden, borders, batch)
         return loss
+
+    def _mask(self, ids: torch.Tensor, owner: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """[MASK] for some tokens of the small labelled sets and of the queries: these are seen many times over."""
+        rate = np.zeros(len(batch.windows), np.float32)
+        for group in ("squad", "other", "queries"):
+            rate[batch.groups[group]] = MASKED
+        hidden = torch.rand(len(ids), device=ids.device) < torch.from_numpy(rate).to(ids.device)[owner]
+        return torch.where(hidden & (ids != CLS) & (ids != SEP), MASK, ids)
 
     def _pairs(self, q: torch.Tensor, e: torch.Tensor) -> torch.Tensor:
         scores, label = q @ e.T / TEMPERATURE, torch.arange(len(q), device=q.device)

@@ -32,6 +32,7 @@ class Config:
     n_memory_head: int = 4  # H of the memory
     memory_dim: int = 64  # K = V of the memory
     norm_eps: float = 1e-12
+    dropout: float = 0.1  # of the embeddings and of each residual branch, in training only
     window: int = 256  # positions, [CLS] and [SEP] included
     half_lives: tuple[float, ...] = (3.0, 15.0, 100.0, 1000.0)  # windows, per memory head, at the start of training
 
@@ -94,6 +95,7 @@ class Layer(nn.Module):
     def __init__(self, config: Config):
         super().__init__()
         self.n_head = config.n_head
+        self.dropout = config.dropout
         self.query = nn.Linear(config.n_state, config.n_state)
         self.key = nn.Linear(config.n_state, config.n_state)
         self.value = nn.Linear(config.n_state, config.n_state)
@@ -114,9 +116,12 @@ class Layer(nn.Module):
         y = self.output(attended)
         if memory is not None:
             y = torch.cat([y[: len(memory)] + memory, y[len(memory) :]])
-        x = self.attention_norm(x + y).to(x.dtype)
-        out: torch.Tensor = self.output_norm(x + self.down(F.gelu(self.up(x)))).to(x.dtype)
+        x = self.attention_norm(x + self._drop(y)).to(x.dtype)
+        out: torch.Tensor = self.output_norm(x + self._drop(self.down(F.gelu(self.up(x))))).to(x.dtype)
         return out
+
+    def _drop(self, x: torch.Tensor) -> torch.Tensor:
+        return F.dropout(x, self.dropout, self.training)
 
     def forward(
         self, x: torch.Tensor, packing: Packing, state: MemoryState | None, output_final_state: bool
@@ -173,7 +178,7 @@ class LindocSmall(nn.Module):
         Returns hidden states (T, D) and, when asked for, the states after each document's last window.
         """
         x = self.embedding_norm(self.tokens(ids) + self.positions(packing.positions))
-        x = x if dtype is None else x.to(dtype)
+        x = F.dropout(x if dtype is None else x.to(dtype), self.config.dropout, self.training)
         finals: list[MemoryState] = []
         for i, layer in enumerate(self.layers):
             x, final = layer(x, packing, states[i] if states is not None else None, output_final_state)
