@@ -48,11 +48,13 @@ class TextFile:
 
     def __init__(self, source: Source, encoding: str | None, report: ReadReport):
         self.source, self.report = source, report
-        head = source.head(SNIFF)
-        self.encoding, self.skip = _decide(source.name, head, encoding)
-        decoder = codecs.getincrementaldecoder(self.encoding)("replace")
-        self.head = decoder.decode(head[self.skip :])
+        self.encoding, self.skip = _decide(source.name, source.head(SNIFF), encoding)
         self._checkpoints = [_Checkpoint(0, self.skip, codecs.getincrementaldecoder(self.encoding)().getstate())]
+
+    def head(self) -> str:
+        """The text of the first megabyte, read anew: it is not held while the file is."""
+        decoder = codecs.getincrementaldecoder(self.encoding)("replace")
+        return decoder.decode(self.source.head(SNIFF)[self.skip :])
 
     def lines(self) -> Iterator[Line]:
         """All lines; memory is bounded whatever the length of a line."""

@@ -29,9 +29,10 @@ def open_document(source: Source, *, password: str | None = None, encoding: str 
     if os.path.splitext(source.name)[1].lower() == ".pdf":
         raise DocumentError(source.name, "is named .pdf but is not a PDF; rename it if it is text")
     text = TextFile(source, encoding, ReadReport())
-    if not text.head.strip() and len(text.head) < HEAD:
+    beginning = text.head()
+    if not beginning.strip() and len(beginning) < HEAD:
         raise DocumentError(source.name, "holds nothing but white space")
     kind = kind_by_name(source.name)
-    if kind is None and (pattern := detect_chat(text.head)):
+    if kind is None and (pattern := detect_chat(beginning)):
         return ChatDocument(source, text, pattern)
-    return READERS[kind or kind_by_content(text.head)](source, text)
+    return READERS[kind or kind_by_content(beginning)](source, text)
