@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lindoc.core.errors import UsageError
-from lindoc.core.pipeline import Given, Library
+from lindoc.core.keeper import Given
+from lindoc.core.pipeline import Library
 from lindoc.core.results import Span
 from lindoc.core.store import Store
 from lindoc.core.stream import Window

@@ -3,8 +3,8 @@ fails is reported and the others go on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from lindoc.core.errors import DocumentError
 from lindoc.core.progress import Progress, Silent
 from lindoc.core.segments import segments
 from lindoc.core.sentences import sentences
-from lindoc.core.stream import SPECIALS, Block, Window, encode_stream
+from lindoc.core.stream import SPECIALS, STATE_EVERY, Block, Window, encode_stream
 from lindoc.core.tasks.embed import Mean
 from lindoc.models.encoder import Encoder, State
 
@@ -61,11 +61,10 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class ReadBlock:
-    """One encoded block and the documents that ended with it."""
+    """One encoded block and the documents that its windows are of, or that ended without any; in order."""
 
     block: Block
-    readings: Mapping[int, Reading]  # of the block's windows, by key
-    ended: tuple[Reading, ...]  # in order; failed ones too
+    readings: tuple[Reading, ...]
 
 
 def read_blocks(
@@ -79,14 +78,11 @@ def read_blocks(
     ):
         for window in encoded.windows:
             _advance(live[window.document], window, reports)
-        ended = tuple(reading for reading in live.values() if reading.ended)
-        yield ReadBlock(encoded, dict(live), ended)
-        for reading in ended:
-            _leave(live.pop(reading.key), states, reports)
+        yield ReadBlock(encoded, tuple(live.values()))
+        _leave(live, states, reports)
     if live:
-        yield ReadBlock(Block((), (), {}), {}, tuple(live.values()))
-        for reading in tuple(live.values()):
-            _leave(live.pop(reading.key), states, reports)
+        yield ReadBlock(Block((), (), {}), tuple(live.values()))
+        _leave(live, states, reports)
 
 
 def _windows(
@@ -97,13 +93,21 @@ def _windows(
         states[reading.key] = reading.state
         document = reading.document
         reports.progress.start(document.name, document.size)
+        last: Window | None = None
         try:
             for segment, encoding in segments(document, encoder.tokenizer, encoder.window - SPECIALS):
-                if segment.index >= reading.skip:
-                    yield Window(reading.key, segment, encoding)
+                if segment.index < reading.skip:
+                    continue
+                if last is not None:
+                    yield last
+                last = Window(
+                    reading.key, segment, encoding, border=segment.index > 0 and segment.index % STATE_EVERY == 0
+                )
         except DocumentError as error:
             reading.failed = True
             reports.on_error(error)
+        if last is not None:
+            yield replace(last, border=last.segment.index >= STATE_EVERY)
         reading.ended = True
 
 
@@ -115,10 +119,11 @@ def _advance(reading: Reading, window: Window, reports: Reports) -> None:
     reports.progress.advance(size, window.segment.tokens)
 
 
-def _leave(reading: Reading, states: dict[int, State], reports: Reports) -> None:
-    states.pop(reading.key, None)
-    if not reading.failed:
-        for warning in reading.warnings():
+def _leave(live: dict[int, Reading], states: dict[int, State], reports: Reports) -> None:
+    """Let go of the documents that have ended."""
+    for reading in [reading for reading in live.values() if reading.ended]:
+        del live[reading.key], states[reading.key]
+        for warning in [] if reading.failed else reading.warnings():
             reports.on_warning(f"{reading.document.name}: {warning}")
 
 

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
+from itertools import groupby
 from typing import Literal
 
 from lindoc.core.documents import Document, Locator, Segment
 from lindoc.core.errors import DocumentError, UsageError
 from lindoc.core.formats import Source, open_document
-from lindoc.core.ingest import ReadBlock, Reading, Reports, ignore, read_blocks, sentence_table
+from lindoc.core.ingest import Reports, ignore
+from lindoc.core.keeper import Entered, Given, Keeper, Stretch
 from lindoc.core.progress import Progress, Silent
 from lindoc.core.results import Answer, Embedding, Passage, SummarySentence
 from lindoc.core.search import Index, hybrid, load_index
-from lindoc.core.store import Content, Row, Store, path_key
+from lindoc.core.store import Store, path_key
 from lindoc.core.tasks.answer import answer_from
-from lindoc.core.tasks.embed import SIZES, Vector, normalized, pooled, text_vectors
+from lindoc.core.tasks.embed import SIZES, Vector, normalized, text_vectors
 from lindoc.core.tasks.summarize import summarize
 from lindoc.models.encoder import Encoder
 
 CHANGED = "has changed since it was read; run the command again to read it anew"
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """A document that the tasks work on."""
-
-    document: Document
-    path: str  # as the store knows it
-    reopen: Callable[[], Document]  # afresh from its source
 
 
 class Library:
@@ -64,40 +57,34 @@ class Library:
         per: Literal["segment", "document"] = "segment",
         dim: int = 384,
     ) -> Iterator[Embedding]:
-        """Stream vectors of `dim` numbers, L2-normalised; nothing is kept, memory stays flat."""
+        """Stream vectors of `dim` numbers, L2-normalised, in the order of the sources. What is read is kept, what the
+        store holds is not encoded again, and memory stays flat."""
         if dim not in SIZES or dim > self.encoder.dim:
             raise UsageError(f"dim {dim}: choose one of {', '.join(map(str, SIZES))}")
         if per not in ("segment", "document"):
             raise UsageError(f"per {per!r}: choose segment or document")
-        spans: dict[int, tuple[Segment, Segment]] = {}  # first and last segment of a document
-        readings = (Reading(key, document) for key, (_, document) in enumerate(self._documents(sources)))
-        for read in read_blocks(readings, self.encoder, self.reports, block=self.block):
-            for window, hidden in zip(read.block.windows, read.block.hidden, strict=True):
-                reading, segment = read.readings[window.document], window.segment
-                vector = pooled(self.encoder, hidden)
+        for private, run in groupby(self._documents(sources), self._is_private):
+            store = Store.open(None, encoder=self.encoder) if private else self.store
+            for stretch in self._keeper(store).stream(run):
                 if per == "segment":
-                    place = segment.locate(reading.document.name, segment.start, segment.end)
-                    yield Embedding(place, segment.index, segment.tokens, segment.text, normalized(vector, dim))
-                else:
-                    reading.mean.add(vector, segment.tokens)
-                    spans[reading.key] = (spans.get(reading.key, (segment, segment))[0], segment)
-            for reading in read.ended:
-                if reading.key in spans and not reading.failed:
-                    yield _whole(reading.document.name, *spans[reading.key], reading, dim)
-                spans.pop(reading.key, None)
+                    yield from _segments(store, stretch, dim)
+                elif stretch.complete:
+                    yield _whole(store, stretch, dim)
 
     def read(self, sources: Iterable[Source | DocumentError]) -> int:
         """Read what the store does not hold; returns how many documents the tasks below now work on."""
         listed = list(sources)
         if not self.store.keeps_stdin and any(isinstance(one, Source) and one.path is None for one in listed):
             self.store = Store.open(None, encoder=self.encoder)
-        return self.read_documents(self._given(*opened) for opened in self._documents(listed))
+        return self.read_documents(self._documents(listed))
 
     def read_documents(self, documents: Iterable[Given]) -> int:
         """The same for documents that are open."""
         self._scope, self._index, self._opened = {}, None, None
-        for read in read_blocks(self._unread(documents), self.encoder, self.reports, block=self.block):
-            self._keep(read)
+        keeper = self._keeper(self.store)
+        for _ in keeper.read(self._unread(keeper, documents)):
+            pass
+        self._scope = {key: given for key, given in self._scope.items() if self.store.content(key).complete}
         return len(self._scope)
 
     def search(self, query: str, k: int = 10) -> list[Passage]:
@@ -139,7 +126,7 @@ class Library:
             self._index = load_index(self.store, list(self._scope), count, self.encoder.dim)
         return self._index
 
-    def _documents(self, sources: Iterable[Source | DocumentError]) -> Iterator[tuple[Source, Document]]:
+    def _documents(self, sources: Iterable[Source | DocumentError]) -> Iterator[Given]:
         for source in sources:
             try:
                 if isinstance(source, DocumentError):
@@ -148,54 +135,30 @@ class Library:
             except DocumentError as error:
                 self.reports.on_error(error)
             else:
-                yield source, document
+                path = "-" if source.path is None else path_key(str(source.path))
+                yield Given(document, path, partial(self._open, source))
 
     def _open(self, source: Source) -> Document:
         return open_document(source, password=self.password, encoding=self.encoding)
 
-    def _given(self, source: Source, document: Document) -> Given:
-        path = "-" if source.path is None else path_key(str(source.path))
-        return Given(document, path, lambda: self._open(source))
+    def _is_private(self, given: Given) -> bool:
+        """Whether a document is text from stdin that the store must not keep."""
+        return given.path == "-" and not self.store.keeps_stdin
 
-    def _unread(self, documents: Iterable[Given]) -> Iterator[Reading]:
+    def _keeper(self, store: Store) -> Keeper:
+        return Keeper(self.encoder, store, self.reports, encoding=self.encoding, block=self.block)
+
+    def _unread(self, keeper: Keeper, documents: Iterable[Given]) -> Iterator[Entered]:
         """Enters documents into the scope; yields those that the store does not hold to their end."""
         for given in documents:
-            document = given.document
-            suffix = os.path.splitext(document.name)[1].lower()
-            reader = f"{document.kind} {suffix} {self.encoding or ''}".rstrip()
-            content = self.store.begin(given.path, document.sha256, reader, document.kind)
-            if content.id in self._scope:
+            entered = keeper.enter(given)
+            if entered.content.id in self._scope:
                 continue
-            self._scope[content.id] = given
-            if content.complete:
-                for warning in content.warnings:
-                    self.reports.on_warning(f"{document.name}: {warning}")
+            self._scope[entered.content.id] = given
+            if entered.content.complete:
+                keeper.warn_again(entered)
             else:
-                yield self._resumed(content, document)
-
-    def _resumed(self, content: Content, document: Document) -> Reading:
-        """From where the store has it: a new document from its start, an unfinished one from its last block."""
-        state = self.store.state(content.id, self.encoder.device)
-        reading = Reading(content.id, document, content.segments, state, tokens=content.tokens, unknown=content.unknown)
-        for _, tokens, vector in self.store.vectors(content.id):
-            reading.mean.add(vector, tokens)
-        return reading
-
-    def _keep(self, read: ReadBlock) -> None:
-        """One transaction for each document in the block: its segments and the state after them."""
-        rows: dict[int, list[Row]] = {}
-        for window, hidden in zip(read.block.windows, read.block.hidden, strict=True):
-            vector = pooled(self.encoder, hidden)
-            read.readings[window.document].mean.add(vector, window.segment.tokens)
-            table = sentence_table(self.encoder, window, hidden)
-            rows.setdefault(window.document, []).append(Row(window.segment, window.encoding, vector, table))
-        for key, some in rows.items():
-            self.store.write(key, some, read.block.states[key])
-        for reading in read.ended:
-            if reading.failed or reading.mean.total is None:
-                del self._scope[reading.key]
-            else:
-                self.store.finish(reading.key, reading.mean.vector(), reading.warnings())
+                yield entered
 
     def _query_vector(self, query: str) -> Vector:
         vector: Vector = text_vectors([query], self.encoder, carry=True, block=self.block)[0]
@@ -222,9 +185,18 @@ class Library:
         return self._source(key).shown(text)
 
 
-def _whole(name: str, first: Segment, last: Segment, reading: Reading, dim: int) -> Embedding:
+def _segments(store: Store, stretch: Stretch, dim: int) -> Iterator[Embedding]:
+    for segment, vector in store.segments(stretch.key, stretch.start, stretch.stop):
+        place = segment.locate(stretch.name, segment.start, segment.end)
+        yield Embedding(place, segment.index, segment.tokens, segment.text, normalized(vector, dim))
+
+
+def _whole(store: Store, stretch: Stretch, dim: int) -> Embedding:
     """A document's vector and its place from the first segment to the last."""
-    begins = first.locate(name, first.start, first.end)
-    ends = last.locate(name, last.start, last.end)
+    content = store.content(stretch.key)
+    ((first, _),) = store.segments(stretch.key, 0, 1)
+    ((last, _),) = store.segments(stretch.key, content.segments - 1, content.segments)
+    begins = first.locate(stretch.name, first.start, first.end)
+    ends = last.locate(stretch.name, last.start, last.end)
     place = replace(begins, end=ends.end, page_end=ends.page_end, line_end=ends.line_end, message_end=ends.message_end)
-    return Embedding(place, None, reading.tokens, first.text, reading.mean.vector(dim))
+    return Embedding(place, None, content.tokens, first.text, store.document_vector(stretch.key, dim))

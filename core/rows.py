@@ -63,5 +63,14 @@ def load_state(blob: bytes, device: torch.device) -> State:
 
 def dump_state(state: State) -> bytes:
     buffer = io.BytesIO()
-    torch.save(state, buffer)
+    torch.save(_compact(state), buffer)
     return buffer.getvalue()
+
+
+def _compact(state: State) -> State:
+    """Without the rest of the memory that its tensors are views of, which torch.save would write too."""
+    if isinstance(state, torch.Tensor):
+        return state.clone()
+    if isinstance(state, dict):
+        return {key: _compact(part) for key, part in state.items()}
+    return type(state)(map(_compact, state)) if isinstance(state, list | tuple) else state

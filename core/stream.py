@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 
 import torch
 
@@ -17,6 +16,7 @@ from lindoc.core.errors import LindocError
 from lindoc.models.encoder import Encoder, Encoding, State
 
 SPECIALS = 2  # [CLS] and [SEP] of a window
+STATE_EVERY = 512  # segments of a document from one state that stays on disk to the next
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class Window:
     document: int  # key of its document, unique within a stream
     segment: Segment
     encoding: Encoding
+    border: bool = False  # a block begins with it, so that the state before it can be had
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +44,12 @@ def encode_stream(
     """Encode windows block by block, carrying each document's state from one block to the next.
 
     windows : in reading order, those of one document adjacent
-    block : windows encoded at once; a speed setting, no effect on what comes out
+    block : windows encoded at once, at most; a speed setting, no effect on what comes out
     states : document -> state to start from; read when its first window comes, so it may be filled meanwhile
     """
     given: Mapping[int, State] = {} if states is None else states
     carried: dict[int, State] = {}
-    source = iter(windows)
-    while batch := tuple(islice(source, block)):
+    for batch in _batches(windows, block):
         documents = [window.document for window in batch]
         initial = {key: carried.get(key, given.get(key)) for key in documents}
         initial = {key: state for key, state in initial.items() if state is not None}
@@ -58,6 +58,17 @@ def encode_stream(
         check_counts(batch, hidden)
         carried = {documents[-1]: final[documents[-1]]}
         yield Block(batch, tuple(hidden), final)
+
+
+def _batches(windows: Iterable[Window], block: int) -> Iterator[tuple[Window, ...]]:
+    batch: list[Window] = []
+    for window in windows:
+        if len(batch) == block or (batch and window.border):
+            yield tuple(batch)
+            batch = []
+        batch.append(window)
+    if batch:
+        yield tuple(batch)
 
 
 def check_counts(windows: tuple[Window, ...], hidden: list[torch.Tensor]) -> None:

@@ -51,7 +51,8 @@ def embed(
     device: options.Device = None,
     threads: options.Threads = None,
     block: options.Block = options.BLOCK,
-    no_store: Annotated[bool, typer.Option("--no-store", help="What embed always does: keep nothing.")] = False,
+    index: options.Index = None,
+    no_store: options.NoStore = False,
     password: options.Password = None,
     encoding: options.Encoding = None,
     max_file_size: options.MaxFileSize = options.MAX_FILE_SIZE,
@@ -68,9 +69,7 @@ def embed(
     """
     given = paths_or_stdin(paths)
     chosen = _format(format, output)
-    settings = Settings(
-        model, device, threads, block, None, True, password, encoding, max_file_size, quiet, json_errors=jsonl
-    )
+    settings = Settings(model, device, threads, block, index, no_store, password, encoding, max_file_size, quiet, jsonl)
     with open_session(settings) as session:
         vectors = session.library.embed(session.sources(given), per=per.value, dim=int(dim.value))
         if output is not None:

@@ -45,11 +45,15 @@ class Mean:
         self.total = part if self.total is None else self.total + part
         self.weight += weight
 
-    def vector(self, dim: int | None = None) -> Vector:
-        """(dim,), L2-normalised."""
+    def pooled(self) -> Vector:
+        """(D,), not normalised."""
         if self.total is None:
             raise ValueError("the mean of no windows")
-        return normalized((self.total / self.weight).astype(np.float32), dim)
+        return (self.total / self.weight).astype(np.float32)
+
+    def vector(self, dim: int | None = None) -> Vector:
+        """(dim,), L2-normalised."""
+        return normalized(self.pooled(), dim)
 
 
 @dataclass(slots=True)

@@ -141,7 +141,7 @@ def test_only_the_cache_is_bounded(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("LINDOC_INDEX", raising=False)
-    monkeypatch.setattr("lindoc.core.store.CACHE_LIMIT", 50_000)
+    monkeypatch.setattr("lindoc.core.database.CACHE_LIMIT", 50_000)
     monkeypatch.chdir(tmp_path)
     for path, kept in ((tmp_path / "mine.sqlite", 1), (default_store_path(tiny_encoder), 0)):
         read_all(path, text_file, tiny_encoder)
@@ -190,7 +190,7 @@ def test_a_locked_file_is_one_line(
     tmp_path: Path, text_file: Path, tiny_encoder: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "index.sqlite"
-    monkeypatch.setattr("lindoc.core.store.WAIT", 0.05)
+    monkeypatch.setattr("lindoc.core.database.WAIT", 0.05)
     with Store.open(path, encoder=tiny_encoder) as store:
         other = sqlite3.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")

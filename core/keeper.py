@@ -1,0 +1,124 @@
+"""Documents through the encoder into a store: what it holds is not encoded again, what is new is kept block by
+block."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+from lindoc.core.documents import Document
+from lindoc.core.ingest import ReadBlock, Reading, Reports, read_blocks, sentence_table
+from lindoc.core.store import Content, Row, Store
+from lindoc.core.tasks.embed import pooled
+from lindoc.models.encoder import Encoder, State
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A document that the tasks work on."""
+
+    document: Document
+    path: str  # as the store knows it
+    reopen: Callable[[], Document]  # afresh from its source
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """A document and what the store had of it when it was entered."""
+
+    document: Document
+    content: Content
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Segments `start` to `stop` (half-open) of a document, which the store now holds."""
+
+    name: str  # of the document
+    key: int  # of its content
+    start: int
+    stop: int
+    complete: bool  # the store now holds the document to its end
+
+
+class Keeper:
+    """Brings documents into one store."""
+
+    def __init__(self, encoder: Encoder, store: Store, reports: Reports, *, encoding: str | None, block: int):
+        self.encoder = encoder
+        self.store = store
+        self.reports = reports
+        self.encoding = encoding
+        self.block = block
+        self._underway: set[int] = set()  # contents that are being read
+
+    def enter(self, given: Given) -> Entered:
+        """Tell the store what lies at the document's path."""
+        document = given.document
+        suffix = os.path.splitext(document.name)[1].lower()
+        reader = f"{document.kind} {suffix} {self.encoding or ''}".rstrip()
+        return Entered(document, self.store.begin(given.path, document.sha256, reader, document.kind))
+
+    def stream(self, documents: Iterable[Given]) -> Iterator[Stretch]:
+        """Everything of the documents, in order: what the store holds of one, then what is read of it."""
+        for fresh, run in groupby(map(self.enter, documents), self._is_fresh):
+            if fresh:
+                yield from self.read(run)
+                continue
+            for entered in run:
+                content = self.store.content(entered.content.id)
+                yield Stretch(entered.document.name, content.id, 0, content.segments, content.complete)
+                if content.complete:
+                    self.warn_again(entered)
+                else:
+                    yield from self.read([Entered(entered.document, content)])
+
+    def read(self, entered: Iterable[Entered]) -> Iterator[Stretch]:
+        """Encode and keep what the store does not hold of the documents; stretches come block by block."""
+        for read in read_blocks(map(self._resumed, entered), self.encoder, self.reports, block=self.block):
+            yield from self._keep(read)
+
+    def warn_again(self, entered: Entered) -> None:
+        """Say what was noticed when the document was read."""
+        for warning in entered.content.warnings:
+            self.reports.on_warning(f"{entered.document.name}: {warning}")
+
+    def _is_fresh(self, entered: Entered) -> bool:
+        """Whether nothing of it is in the store or on its way there, so that it may share a block with those before."""
+        return not entered.content.segments and entered.content.id not in self._underway
+
+    def _resumed(self, entered: Entered) -> Reading:
+        """From where the store has it: a new document from its start, an unfinished one from its last block."""
+        content = entered.content
+        state = self.store.state(content.id, content.segments, self.encoder.device)
+        reading = Reading(content.id, entered.document, content.segments, state)
+        reading.tokens, reading.unknown = content.tokens, content.unknown
+        for _, tokens, vector in self.store.vectors(content.id):
+            reading.mean.add(vector, tokens)
+        self._underway.add(content.id)
+        return reading
+
+    def _keep(self, read: ReadBlock) -> list[Stretch]:
+        """The block's segments are written, those of one document in one transaction."""
+        rows: dict[int, list[Row]] = {reading.key: [] for reading in read.readings}
+        for window, hidden in zip(read.block.windows, read.block.hidden, strict=True):
+            table = sentence_table(self.encoder, window, hidden)
+            row = Row(window.segment, window.encoding, pooled(self.encoder, hidden), table)
+            rows[window.document].append(row)
+        states = read.block.states
+        return [self._write(reading, rows[reading.key], states.get(reading.key)) for reading in read.readings]
+
+    def _write(self, reading: Reading, rows: list[Row], state: State) -> Stretch:
+        for row in rows:
+            reading.mean.add(row.vector, row.segment.tokens)
+        if reading.ended:
+            self._underway.discard(reading.key)
+        complete = reading.ended and not reading.failed and reading.mean.total is not None
+        if complete:
+            self.store.finish(reading.key, rows, reading.mean.pooled(), reading.warnings())
+        elif rows:
+            self.store.write(reading.key, rows, state)
+        start, stop = (rows[0].segment.index, rows[-1].segment.index + 1) if rows else (0, 0)
+        return Stretch(reading.document.name, reading.key, start, stop, complete)
