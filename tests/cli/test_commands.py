@@ -45,6 +45,24 @@ def test_embed_reads_a_pipe(lindoc: Run) -> None:
     assert [row["document"] for row in lines(piped.out)] == ["-"]
 
 
+def test_embed_encodes_nothing_twice(lindoc: Run, contract: str, notes: str, tiny_encoder: Any) -> None:
+    first = lindoc("embed", notes, contract)
+    read = tiny_encoder.windows_encoded
+    assert lindoc("embed", notes, contract) == first
+    assert lines(lindoc("embed", contract, "--per", "document").out)[0]["document"] == contract
+    assert tiny_encoder.windows_encoded == read
+    assert lindoc("embed", notes, contract, "--index", "other.sqlite") == first
+    assert tiny_encoder.windows_encoded == 2 * read
+
+
+def test_embed_keeps_a_pipe_only_with_index(lindoc: Run, tiny_encoder: Any) -> None:
+    for options, again in (((), 2), (("--index", "kept.sqlite"), 1)):
+        before = tiny_encoder.windows_encoded
+        assert lindoc("embed", *options, stdin="Short.") == lindoc("embed", *options, stdin="Short.")
+        assert tiny_encoder.windows_encoded - before == again
+    assert lindoc("forget", "-").code == 1 and lindoc("forget", "-", "--index", "kept.sqlite").code == 0
+
+
 @pytest.mark.parametrize("name", ["v.npy", "v.safetensors"])
 def test_vector_files_hold_what_the_pipe_gets(lindoc: Run, contract: str, tmp_path: Path, name: str) -> None:
     rows = lines(lindoc("embed", contract).out)
@@ -156,6 +174,7 @@ def test_what_was_read_is_forgotten(lindoc: Run, notes: str) -> None:
 def test_no_store_keeps_nothing(lindoc: Run, notes: str, tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     assert lindoc("summarize", notes, "--no-store").code == 0
+    assert lindoc("embed", notes, "--no-store").code == 0
     assert sorted(tmp_path.rglob("*")) == before
 
 
