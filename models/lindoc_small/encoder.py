@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from lindoc.core.errors import ModelError
+from lindoc.kernels.packed_linear import pack_linears
 from lindoc.kernels.window_memory import MemoryState
 from lindoc.models.checkpoint import load_strictly, read_checkpoint
 from lindoc.models.encoder import State
@@ -25,6 +26,8 @@ class SmallEncoder:
         self.name = name
         self.weights_sha256 = sha256
         self.model = model.to(device).eval().requires_grad_(False)
+        if device.type == "cpu":
+            pack_linears(self.model)
         self.tokenizer = tokenizer
         self.device = device
         self.dim = model.config.n_state
