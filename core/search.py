@@ -14,7 +14,7 @@ from lindoc.core.store import Store
 from lindoc.core.tasks.embed import Vector, normalized
 
 POOL = 100  # candidates taken from each of the two rankings
-DENSE_SHARE = 0.5  # of the mix; the rest is BM25
+DENSE_SHARE = 0.7  # of the mix; the rest is BM25
 SAME_WORDS = 0.9  # Jaccard overlap from which two passages are one
 STOP_WORDS = frozenset(
     re.findall(
@@ -37,6 +37,10 @@ class Index:
         """The segments before and after, of the same document."""
         around = [at for at in (position - 1, position + 1) if 0 <= at < len(self.rows)]
         return [at for at in around if self.contents[at] == self.contents[position]]
+
+    def head(self, position: int) -> int:
+        """The first segment of the same document."""
+        return int(np.argmax(self.contents == self.contents[position]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from lindoc.core.search import Hit, Index, hybrid
 from lindoc.core.sentences import sentences
 from lindoc.core.store import Store
 from lindoc.core.tasks.embed import Vector
-from lindoc.core.tasks.locate import Place, locate
+from lindoc.core.tasks.locate import ASKS_WHERE, Place, is_code, locate
 from lindoc.models.encoder import Encoder, Encoding
 
 READER_POSITIONS = 512  # question and passage together, with three specials
@@ -23,8 +24,8 @@ LEAST_ROOM = 64  # positions that a question must leave for the passage
 OVERLAP = 128  # tokens that neighbouring parts of a long passage share
 LONGEST = 40  # tokens between the start and the end of an answer
 BATCH = 8  # passages read at once
-THRESHOLD = 0.5  # of p(answer | passage), below which the text does not answer; a first guess, not yet tuned
-RETRIEVAL_SHARE = 0.25  # of the retrieval score when passages are ranked; the rest is p(answer | passage)
+THRESHOLD = 0.8  # of p(answer | passage), below which the text does not answer
+RETRIEVAL_WEIGHT = 4.0  # logits that the best found passage is ahead of one that was not found
 MOST_EVIDENCE = 3
 CANDIDATES = 12  # passages found that are read
 WITH_NEIGHBOURS = 4  # of these, so many with the passages before and after
@@ -36,7 +37,12 @@ class Found:
 
     start: int  # code points in the passage's text
     end: int
-    score: float  # p(answer | passage), in [0, 1]
+    logit: float  # of the span against there being no answer
+
+    @property
+    def score(self) -> float:
+        """p(answer | passage), in [0, 1]."""
+        return 1 / (1 + math.exp(-self.logit)) if self.logit > -700 else 0.0
 
 
 def question_ids(encoder: Encoder, question: str) -> tuple[int, ...]:
@@ -69,8 +75,8 @@ def read_passages(
         for (index, begin, _), (start, end, no_answer) in zip(some, read, strict=True):
             offsets = passages[index].offsets
             for first, last, logit in best_spans(start, end, 4 * per_passage if per_passage > 1 else 1):
-                score = span_probability(logit, no_answer)
-                found[index].append(Found(offsets[begin + first][0], offsets[begin + last][1], score))
+                against = float(logit - 2 * no_answer.float().reshape(()))  # start and end each face it
+                found[index].append(Found(offsets[begin + first][0], offsets[begin + last][1], against))
     return [apart(spans, per_passage) for spans in found]
 
 
@@ -95,15 +101,10 @@ def best_spans(start: torch.Tensor, end: torch.Tensor, count: int) -> list[tuple
     return [(at // length, at % length, value) for at, value in zip(where.tolist(), values, strict=True)]
 
 
-def span_probability(span_logit: torch.Tensor, no_answer: torch.Tensor) -> float:
-    """p(answer | passage): start and end each against the no-answer logit, which therefore counts twice."""
-    return float(torch.sigmoid(span_logit - 2 * no_answer.float().reshape(())))
-
-
 def apart(spans: list[Found], count: int) -> list[Found]:
     """The best spans of which none overlaps a better one."""
     kept: list[Found] = []
-    for span in sorted(spans, key=lambda one: (-one.score, one.start)):
+    for span in sorted(spans, key=lambda one: (-one.logit, one.start)):
         if len(kept) < count and all(span.end <= other.start or span.start >= other.end for other in kept):
             kept.append(span)
     return kept
@@ -123,8 +124,12 @@ class Read:
 
     key: int  # its content
     segment: Segment
-    found: Found | None
-    rank: float  # p(answer | passage) and retrieval, mixed; orders passages
+    found: Found
+    retrieval: float  # score in [0, 1]
+
+    @property
+    def rank(self) -> float:
+        return self.found.logit + RETRIEVAL_WEIGHT * self.retrieval
 
 
 def answer_from(
@@ -143,16 +148,17 @@ def answer_from(
     """
     ids = question_ids(encoder, question)
     hits = hybrid(store, index, question, vector, CANDIDATES)
-    located = locate(store, index, question, vector, hits, place)
-    if located is not None:
-        return located
+    wants_code = bool(ASKS_WHERE.match(question))
+    if wants_code and hits and is_code(store, index, hits[0]):
+        located = locate(store, index, question, vector, hits, place)
+        if located is not None:
+            return located
     read = _read_candidates(encoder, store, index, ids, hits)
-    sure = [one for one in read if one.found is not None and one.found.score >= THRESHOLD]
-    score = max((one.found.score for one in read if one.found is not None), default=0.0)
+    sure = [one for one in read if one.found.score >= THRESHOLD]
     if not sure:
-        return Answer(question, False, "", score, _nearest(read, place))
+        located = locate(store, index, question, vector, hits, place) if wants_code else None
+        return located or Answer(question, False, "", read[0].found.score if read else 0.0, _evidence(read, place))
     best = sure[0]
-    assert best.found is not None
     text = shown(best.key, best.segment.text[best.found.start : best.found.end])
     return Answer(question, True, " ".join(text.split()), best.found.score, _evidence(sure, place))
 
@@ -160,45 +166,33 @@ def answer_from(
 def _read_candidates(
     encoder: Encoder, store: Store, index: Index, ids: Sequence[int], hits: Sequence[Hit]
 ) -> list[Read]:
-    """The passages found and the neighbours of the best, in the order of their rank."""
+    """The passages found, the neighbours of the best and the heads of their documents, which say what these are; the
+    surest first."""
     retrieved = {hit.position: hit.score for hit in hits}
     for hit in hits[:WITH_NEIGHBOURS]:
-        for position in index.neighbours(hit.position):
-            retrieved.setdefault(position, 0.5 * hit.score)
+        for position in (*index.neighbours(hit.position), index.head(hit.position)):
+            retrieved.setdefault(position, 0.0)
     rows = [int(index.rows[position]) for position in retrieved]
     spans = read_passages(encoder, ids, [store.encoding(row) for row in rows])
     read = []
-    for row, retrieval, found in zip(rows, retrieved.values(), spans, strict=True):
+    for row, found, retrieval in zip(rows, spans, retrieved.values(), strict=True):
         key, segment = store.segment(row)
-        best = found[0] if found else None
-        sure = best.score if best is not None else 0.0
-        read.append(Read(key, segment, best, (1 - RETRIEVAL_SHARE) * sure + RETRIEVAL_SHARE * retrieval))
+        read += [Read(key, segment, best, retrieval) for best in found]
     return sorted(read, key=lambda one: -one.rank)
 
 
-def _evidence(sure: Sequence[Read], place: Place) -> tuple[Evidence, ...]:
-    """The sentences that hold the answers, each different text once."""
+def _evidence(read: Sequence[Read], place: Place) -> tuple[Evidence, ...]:
+    """The sentences around what was found, each different text once."""
     evidence: list[Evidence] = []
     said: set[str] = set()
-    for one in sure:
-        if one.found is None or len(evidence) == MOST_EVIDENCE:
-            continue
+    for one in read:
+        if len(evidence) == MOST_EVIDENCE:
+            break
         start, end = quote_around(one.segment.text, one.found.start, one.found.end)
-        if " ".join(one.segment.text[start:end].lower().split()) not in said:
-            said.add(" ".join(one.segment.text[start:end].lower().split()))
-            evidence.append(_quoted(one, start, end, one.found.score, place))
+        quote, begin = one.segment.text[start:end], one.segment.start
+        plain = " ".join(quote.lower().split())
+        if plain not in said:
+            said.add(plain)
+            where = place(one.key, one.segment, begin + start, begin + end)
+            evidence.append(Evidence(where, quote, one.found.score))
     return tuple(evidence)
-
-
-def _nearest(read: Sequence[Read], place: Place) -> tuple[Evidence, ...]:
-    """The first sentences of the passages nearest to the question."""
-    evidence = []
-    for one in read[:MOST_EVIDENCE]:
-        start, end = next(iter(sentences(one.segment.text)), (0, len(one.segment.text)))
-        evidence.append(_quoted(one, start, end, one.found.score if one.found is not None else 0.0, place))
-    return tuple(evidence)
-
-
-def _quoted(one: Read, start: int, end: int, score: float, place: Place) -> Evidence:
-    begin = one.segment.start
-    return Evidence(place(one.key, one.segment, begin + start, begin + end), one.segment.text[start:end], score)

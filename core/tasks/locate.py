@@ -19,37 +19,44 @@ DEFINITION = re.compile(
 )
 STEM = 4  # characters that two words must share from their start
 LEAST_COSINE = 0.15  # of question and passage; a first guess, not yet tuned
+NAMED = 0.1  # for each of the question's words in the file's path
+SAID = 0.05  # for each in the quoted line
+IS_TEST = re.compile(r"(^|/)(tests?/|test_|conftest)|_test\.\w+$|\.(test|spec)\.\w+$")
+TESTS_SHARE = 0.7
 MOST = 3
 
 Place = Callable[[int, Segment, int, int], Locator]  # content, segment, start, end -> verified place
 
 
+def is_code(store: Store, index: Index, hit: Hit) -> bool:
+    return store.content(int(index.contents[hit.position])).kind == "code"
+
+
 def locate(
     store: Store, index: Index, question: str, vector: Vector, hits: Sequence[Hit], place: Place
 ) -> Answer | None:
-    """The code that a "where …" question asks for, or None if it asks for something else or no code is near.
+    """The code among the hits that a "where …" question asks for, or None if none is near.
 
-    The score is the cosine of question and passage; the quote is the passage's line nearest to the question's words.
+    The score is the cosine of question and passage, higher where the file's name or the quoted line says the
+    question's words, lower for tests unless these are asked for; the quote is the passage's most telling line.
     """
-    if not ASKS_WHERE.match(question):
-        return None
+    asked = stems(question)
     evidence: list[Evidence] = []
     for hit in hits:
-        key, segment = store.segment(int(index.rows[hit.position]))
         cosine = float(np.dot(index.vectors[hit.position], vector))
-        if store.content(key).kind != "code" or cosine < LEAST_COSINE:
-            if not evidence:
-                return None  # what lies nearest is prose: read it
+        if not is_code(store, index, hit) or cosine < LEAST_COSINE:
             continue
+        key, segment = store.segment(int(index.rows[hit.position]))
         start, end = telling_line(segment.text, question)
         quote = segment.text[start:end]
         where = place(key, segment, segment.start + start, segment.start + end)
-        evidence.append(Evidence(where, quote, min(cosine, 1.0)))
-        if len(evidence) == MOST:
-            break
+        named = NAMED * len(asked & stems(where.document)) + SAID * len(asked & stems(quote))
+        share = TESTS_SHARE if IS_TEST.search(where.document) and "test" not in asked else 1.0
+        evidence.append(Evidence(where, quote, min(share * (cosine + named), 1.0)))
     if not evidence:
         return None
-    return Answer(question, True, evidence[0].quote, evidence[0].score, tuple(evidence))
+    best = sorted(evidence, key=lambda one: -one.score)[:MOST]
+    return Answer(question, True, best[0].quote, best[0].score, tuple(best))
 
 
 def telling_line(text: str, question: str) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from lindoc.core.store import Store
 from lindoc.core.tasks.embed import Vector, text_vectors
 from lindoc.models.encoder import Encoder
 
-LEAST_WORDS = 4
+LEAST_WORDS = (8, 4)  # of a sentence; fewer where too few are that long (chat)
 MOST_CHARS = 600  # longer "sentences" are tables and lists
 RELEVANCE = 0.7  # of the trade between a sentence's score and its difference from those chosen
 NEAR = 0.92  # cosine from which two sentences say the same
@@ -75,31 +75,33 @@ def summarize(
     stretches = 1 if query is not None else max(1, math.ceil(count / PER_STRETCH))
     cap = math.ceil(count / stretches)
     relevance = _segment_scores(store, index, keys, query)
-    for strict in (True, False):  # where nothing looks like a sentence (tables, code), whatever has a letter will do
+    for least in (*LEAST_WORDS, 0):  # where nothing looks like a sentence (tables, code), whatever has a letter will do
         heaps: list[list[Candidate]] = [[] for _ in range(stretches)]
         for candidate, text in _candidates(store, keys, relevance, query is not None):
-            if (is_sentence(text) and _line(text) not in repeated) if strict else any(map(str.isalpha, text)):
+            if (is_sentence(text, least) and _line(text) not in repeated) if least else any(map(str.isalpha, text)):
                 heap = heaps[min(-candidate.order * stretches // total, stretches - 1)]
                 keep = heapq.heappush if len(heap) < OVERSAMPLE * cap else heapq.heappushpop
                 keep(heap, candidate)
-        if any(heaps):
+        if sum(map(len, heaps)) >= min(count, total) or (any(heaps) and not least):
             break
     pool = [(stretch, candidate) for stretch, heap in enumerate(heaps) for candidate in sorted(heap, reverse=True)]
     return _choose(encoder, store, index, pool, count, cap, query, block)
 
 
-def is_sentence(text: str) -> bool:
-    """No heading, page number, table row, rule or fragment."""
+def is_sentence(text: str, least: int = LEAST_WORDS[-1]) -> bool:
+    """No heading, page number, table row, rule, list's opening or fragment. least : words"""
     words = re.findall(r"[^\W\d_]{2,}", text)
     letters = sum(char.isalpha() for char in text)
     visible = sum(not char.isspace() for char in text)
-    if len(words) < LEAST_WORDS or len(text) > MOST_CHARS or letters < 0.6 * visible:
+    if len(words) < least or len(text) > MOST_CHARS or letters < 0.6 * visible:
         return False
     if "...." in text or ". . ." in text or "____" in text or HEADING.match(text.strip()):
         return False
-    ends = text.rstrip().rstrip("\"'”’)]*_").endswith((".", "!", "?", "…", ";", ":", "。"))
+    ends = text.rstrip().rstrip("\"'”’)]*_").endswith((".", "!", "?", "…", ";", "。"))
     capitals = sum(word[0].isupper() for word in words)
-    return ends or (len(words) >= 2 * LEAST_WORDS and capitals < 0.6 * len(words))
+    return ends or (
+        len(words) >= 2 * LEAST_WORDS[-1] and not text.rstrip().endswith(":") and capitals < 0.6 * len(words)
+    )
 
 
 def _count(store: Store, keys: Sequence[int]) -> tuple[int, frozenset[int]]:
