@@ -4,7 +4,7 @@
     python -m examples.bench.laws --law 7 --commands embed --sizes 50000 1000000 --device cuda
 
 Law 6: `lindoc COMMAND FILE` as a process of its own, its anonymous resident memory (RssAnon) sampled every 10 ms.
-The peak may be that of loading the model, so the last sample stands beside it.
+The peak may be that of loading the model, so the median stands beside it.
 Law 7: tokens/s without loading the model; the sizes take turns, medians are reported.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import random
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -59,9 +60,9 @@ def main() -> None:
 
 
 def memory(folder: Path, commands: list[str], sizes: list[int], device: str, threads: int) -> None:
-    print("command      tokens   peak MB  growth  last MB  growth  seconds")
+    print("command      tokens   peak MB  growth    median  growth  seconds")
     for command in commands:
-        options = ["--no-store", "--device", device, "--threads", str(threads)] if command == "embed" else []
+        options = ["--device", device, "--threads", str(threads)] if command == "embed" else []
         small: list[int] = []
         for size in sizes:
             count = write_text(path := folder / f"{size}.txt", size)
@@ -99,18 +100,17 @@ def embed(path: Path, encoder: Encoder) -> int:
 
 
 def anonymous_memory(arguments: list[str]) -> list[int]:
-    """Anonymous resident memory of one run of the command line, in bytes: its peak, and the last that was seen."""
+    """Anonymous resident memory of one run of the command line, in bytes: peak and median."""
     command = [sys.executable, "-m", "lindoc", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=Path(arguments[-1]).parent)
-    status, peak, last = Path(f"/proc/{process.pid}/status"), 0, 0
+    status, samples = Path(f"/proc/{process.pid}/status"), []
     while process.poll() is None:
         if found := re.search(r"RssAnon:\s*(\d+) kB", status.read_text()):
-            last = int(found[1]) << 10
-            peak = max(peak, last)
+            samples.append(int(found[1]) << 10)
         time.sleep(0.01)
     if process.returncode:
         raise SystemExit(f"lindoc {' '.join(arguments)} ended with {process.returncode}")
-    return [peak, last]
+    return [max(samples), int(statistics.median(samples))]
 
 
 def write_text(path: Path, tokens: int) -> int:

@@ -15,8 +15,11 @@ from lindoc.kernels.packed_linear import pack_linears
 from lindoc.kernels.window_memory import MemoryState
 from lindoc.models.checkpoint import load_strictly, read_checkpoint
 from lindoc.models.encoder import State
+from lindoc.models.heap import release_freed
 from lindoc.models.lindoc_small.modeling import Config, LindocSmall, pack
 from lindoc.models.tokenizer import WordPieceTokenizer
+
+RELEASE_EVERY = 10_000  # tokens, on the CPU
 
 
 class SmallEncoder:
@@ -28,6 +31,7 @@ class SmallEncoder:
         self.model = model.to(device).eval().requires_grad_(False)
         if device.type == "cpu":
             pack_linears(self.model)
+        self._unreleased = 0  # tokens encoded since freed memory was given back
         self.tokenizer = tokenizer
         self.device = device
         self.dim = model.config.n_state
@@ -66,6 +70,10 @@ class SmallEncoder:
         flat = torch.tensor([i for window in ids for i in window], device=self.device)
         with torch.inference_mode(), self._precision():
             hidden, finals = self.model(flat, packing, initial, output_final_state=True, dtype=self.dtype)
+        self._unreleased += len(flat)
+        if self.device.type == "cpu" and self._unreleased >= RELEASE_EVERY:
+            release_freed()
+            self._unreleased = 0
         new = {d: [(s[row], z[row]) for s, z in finals] for row, d in enumerate(order)}
         return list(hidden.float().split(lengths)), new
 
