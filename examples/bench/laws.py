@@ -62,7 +62,7 @@ def main() -> None:
 def memory(folder: Path, commands: list[str], sizes: list[int], device: str, threads: int) -> None:
     print("command      tokens   peak MB  growth    median  growth  seconds")
     for command in commands:
-        options = ["--device", device, "--threads", str(threads)] if command == "embed" else []
+        options = ["--no-store", "--device", device, "--threads", str(threads)] if command == "embed" else []
         small: list[int] = []
         for size in sizes:
             count = write_text(path := folder / f"{size}.txt", size)
