@@ -18,7 +18,7 @@ from lindoc.core.tasks.embed import Vector
 from lindoc.core.tasks.locate import ASKS_WHERE, Place, is_code, locate
 from lindoc.models.encoder import Encoder, Encoding
 
-READER_POSITIONS = 512  # question and passage together, with three specials
+READER_POSITIONS = 320  # question and passage together, with three specials: what the reader was trained on
 READER_SPECIALS = 3
 LEAST_ROOM = 64  # positions that a question must leave for the passage
 OVERLAP = 128  # tokens that neighbouring parts of a long passage share

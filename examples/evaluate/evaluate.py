@@ -30,8 +30,8 @@ CLS, SEP = 101, 102
 ROOM = 254  # tokens of a window of 256 less [CLS] and [SEP]
 TOKENS = 1 << 14  # tokens per forward pass of lone windows
 FAR = 40  # segments
-WIDTH = 384  # positions of question and passage in the SQuAD measure; longer passages in overlapping windows
-STRIDE = 128  # tokens
+WIDTH = 256  # positions of question and passage in the SQuAD measure; longer passages in overlapping windows
+STRIDE = 100  # tokens
 
 
 class Runner:
