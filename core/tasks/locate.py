@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from pathlib import PurePath
 
 import numpy as np
 
@@ -21,8 +22,8 @@ STEM = 4  # characters that two words must share from their start
 LEAST_COSINE = 0.15  # of question and passage; a first guess, not yet tuned
 NAMED = 0.1  # for each of the question's words in the file's path
 SAID = 0.05  # for each in the quoted line
-IS_TEST = re.compile(r"(^|/)(tests?/|test_|conftest)|_test\.\w+$|\.(test|spec)\.\w+$")
-TESTS_SHARE = 0.7
+IS_TEST = re.compile(r"(^|/)tests?/[^/]*$|(^|/)(test_|conftest)[^/]*$|_test\.\w+$|\.(test|spec)\.\w+$")
+TESTS_SHARE = 0.5  # of the score of a test, unless tests are asked for
 MOST = 3
 
 Place = Callable[[int, Segment, int, int], Locator]  # content, segment, start, end -> verified place
@@ -50,8 +51,9 @@ def locate(
         start, end = telling_line(segment.text, question)
         quote = segment.text[start:end]
         where = place(key, segment, segment.start + start, segment.start + end)
-        named = NAMED * len(asked & stems(where.document)) + SAID * len(asked & stems(quote))
-        share = TESTS_SHARE if IS_TEST.search(where.document) and "test" not in asked else 1.0
+        path = "/".join(PurePath(where.document).parts[-2:])
+        named = NAMED * len(asked & stems(path)) + SAID * len(asked & stems(quote))
+        share = TESTS_SHARE if IS_TEST.search(path) and "test" not in asked else 1.0
         evidence.append(Evidence(where, quote, min(share * (cosine + named), 1.0)))
     if not evidence:
         return None
