@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from lindoc.core.documents import Document, Segment
     from lindoc.models.encoder import Encoding
 
-UNKNOWN_SHARE = 0.05  # of the tokens, above which the model cannot be expected to read the text
-
 
 def inspect(
     file: Annotated[str | None, typer.Argument(metavar="FILE", show_default=False)] = None,
@@ -67,11 +65,13 @@ def _open(paths: list[str], console: Console, settings: Settings) -> Document:
 
 
 def _report(document: Document, console: Console, settings: Settings, *, json: bool, jsonl: bool) -> None:
+    from lindoc.core.ingest import MUCH_UNKNOWN
     from lindoc.core.segments import segments
+    from lindoc.core.stream import SPECIALS
 
     encoder = open_encoder(settings)
     totals: Counter[str] = Counter()
-    read = _counted(segments(document, encoder.tokenizer, encoder.window - 2), totals)
+    read = _counted(segments(document, encoder.tokenizer, encoder.window - SPECIALS), totals)
     head = {"document": document.name, "kind": document.kind, "size": document.size, "sha256": document.sha256}
     if json:
         records = [_record(document, segment, encoding) for segment, encoding in read]
@@ -85,7 +85,7 @@ def _report(document: Document, console: Console, settings: Settings, *, json: b
         for segment, _ in read:
             print(_row(document, segment), flush=True)
         print(f"{totals['segment_count']:,} segments, {totals['tokens']:,} tokens, {totals['unknown']:,} unknown")
-    if totals["unknown"] > UNKNOWN_SHARE * totals["tokens"]:
+    if totals["unknown"] > MUCH_UNKNOWN * totals["tokens"]:
         share = totals["unknown"] / totals["tokens"]
         console.warn(f"{document.name}: {share:.0%} of the tokens are unknown to {encoder.name}, which reads English")
 

@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
 from examples.train.batches import CLS, SEP, Batch, Sampler
-from lindoc.models.lindoc_small.from_minilm import load_minilm
+from lindoc.models.lindoc_small.from_minilm import load_minilm, starts_fresh
 from lindoc.models.lindoc_small.modeling import Packing
 
 TEMPERATURE = 0.05
@@ -95,7 +95,7 @@ class Trainer:
             self.model.load_state_dict({k: v.float() for k, v in load_file(args.init).items()})
         self.sampler.set_budgets()
         print("budgets", self.sampler.budgets, flush=True)
-        memory = [p for n, p in self.model.named_parameters() if "memory" in n or n.split(".")[0] in FRESH]
+        memory = [p for n, p in self.model.named_parameters() if starts_fresh(n)]
         known = {id(p) for p in memory}
         body = [p for p in self.model.parameters() if id(p) not in known]
         self.rates = (args.rate, args.memory_rate)
@@ -285,9 +285,6 @@ class Trainer:
         beside = self.args.out / "model.part"
         save_file({k: v.half().contiguous() for k, v in self.model.state_dict().items()}, beside)
         beside.replace(self.args.out / "model.safetensors")
-
-
-FRESH = ("span", "no_answer", "salience")
 
 
 def main() -> None:

@@ -20,6 +20,13 @@ _LAYER_NAMES = {
     "output_norm": "output.LayerNorm",
 }
 
+_READ_OUTS = ("span", "no_answer", "salience")
+
+
+def starts_fresh(name: str) -> bool:
+    """Whether a parameter of lindoc-small has no counterpart in MiniLM."""
+    return "memory" in name or name.split(".")[0] in _READ_OUTS
+
 
 def load_minilm(path: Path) -> LindocSmall:
     """Read a Hugging Face BERT folder's model.safetensors; the memory and the read-outs keep their fresh start."""
@@ -38,9 +45,7 @@ def load_minilm(path: Path) -> LindocSmall:
             for part in ("weight", "bias"):
                 target[f"layers.{i}.{ours}.{part}"] = source[f"encoder.layer.{i}.{theirs}.{part}"]
     fresh, unexpected = model.load_state_dict(target, strict=False)
-    wrong = [
-        name for name in fresh if "memory" not in name and name.split(".")[0] not in ("span", "no_answer", "salience")
-    ]
+    wrong = [name for name in fresh if not starts_fresh(name)]
     if unexpected or wrong:
         raise ValueError(f"{path}: missing {wrong}, unexpected {unexpected}")
     return model
