@@ -43,12 +43,14 @@ class Runner:
         self.dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
 
     @torch.inference_mode()
-    def hidden(self, windows: list[list[int]], documents: list[int], carry: bool) -> list[torch.Tensor]:
+    def hidden(
+        self, windows: list[list[int]], documents: list[int], carry: bool, reading: bool = False
+    ) -> list[torch.Tensor]:
         lengths = [len(w) for w in windows]
         packing = pack(lengths, documents, use_memory=carry, device=self.device)
         ids = torch.tensor([i for w in windows for i in w], device=self.device)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            out, _ = self.model(ids, packing, dtype=self.dtype)
+            out, _ = self.model(ids, packing, reading=reading, dtype=self.dtype)
         return list(out.float().split(lengths))
 
     def embed(self, texts: Sequence[str]) -> torch.Tensor:
@@ -205,7 +207,7 @@ def best_spans(runner: Runner, readings: list[Reading], passages: list[tuple[str
     best: dict[int, tuple[float, str]] = {}
     for first in range(0, len(readings), 64):
         group = readings[first : first + 64]
-        hidden = runner.hidden([r.ids for r in group], list(range(len(group))), False)
+        hidden = runner.hidden([r.ids for r in group], list(range(len(group))), carry=False, reading=True)
         width = max(len(h) for h in hidden)
         states = torch.nn.utils.rnn.pad_sequence(hidden, batch_first=True)
         p = torch.arange(width, device=runner.device)

@@ -20,6 +20,7 @@ class LabelledDocument:
     segments: list[str]
     title: str = ""
     queries: list[tuple[str, list[int]]] = field(default_factory=list)  # text, indexes of the gold segments
+    more_queries: list[tuple[str, list[int]]] = field(default_factory=list)  # for training only
     spans: list[tuple[str, int, int, int]] = field(default_factory=list)  # question, segment, start, end (in segment)
     unanswerable: list[str] = field(default_factory=list)  # questions that no segment answers
 
@@ -160,16 +161,23 @@ def _turn_segments(turns: list[dict[str, str]]) -> tuple[list[str], list[int]]:
 
 
 def qmsum(path: Path) -> list[LabelledDocument]:
-    """Meetings; a query -> the segments of the turns that answer it."""
+    """Meetings; a query -> the segments of the turns that answer it; more: its answer, and a topic -> its turns."""
     documents = []
     for row in read_rows(path):
         segments, turn = _turn_segments(row["turns"])
         document = LabelledDocument(segments)
+
+        def gold(turn_spans: list[list[int]], turn: list[int] = turn, count: int = len(segments)) -> list[int]:
+            spans = [(turn[int(a)], turn[min(int(b) + 1, len(turn) - 1)]) for a, b in turn_spans]
+            return sorted({i for a, b in spans for i in range(a, b + 1) if i < count})
+
         for item in row["specific"]:
-            spans = [(turn[int(a)], turn[min(int(b) + 1, len(turn) - 1)]) for a, b in item["turn_spans"]]
-            gold = sorted({i for a, b in spans for i in range(a, b + 1) if i < len(segments)})
-            if gold:
-                document.queries.append((item["query"], gold))
+            if found := gold(item["turn_spans"]):
+                document.queries.append((item["query"], found))
+                document.more_queries.append((item["answer"], found))
+        for item in row["topics"]:
+            if found := gold(item["turn_spans"]):
+                document.more_queries.append((item["topic"], found))
         documents.append(document)
     return documents
 

@@ -1,7 +1,7 @@
 """One training batch: windows of every objective packed into one token stream of a fixed length.
 
-The first region holds documents (their windows use the memory), the second single windows (queries, pairs, questions
-with passages). Each region is filled up to its budget with filler windows, so that shapes never change.
+The first region holds documents (their windows use the memory), the second single windows (queries and pairs). Each
+region is filled up to its budget with filler windows, so that shapes never change.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ from itertools import pairwise
 
 import numpy as np
 
-CLS, SEP = 101, 102
-WIDTH = 256
+from examples.train.packed import WIDTH
+
 ABSENT = (0, 0, 0, 0, 0)  # offset and length of part A, of part B, total tokens
 
 # documents × windows of each set, and the order of the regions' groups
-DOCUMENTS = {"corpus": (16, 24), "squad": (12, 16), "other": (6, 48), "salience": (3, 12)}
-OTHERS = (("cuad", 0.3), ("qmsum", 0.3), ("evidence", 0.15), ("crd3", 0.25))
-QUERIES = {"corpus": (10, 0.4), "squad": (14, 0.5), "other": (24, 0.5)}  # at most so many a document; weight of one
-MAX_QUERIES = 384
-PAIRS, ANSWERS, STS, SHORT = 160, 288, 32, 128
+DOCUMENTS = {"corpus": (12, 32), "squad": (5, 16), "other": (4, 80), "salience": (3, 12)}
+OTHERS = (("cuad", 0.24), ("qmsum", 0.32), ("evidence", 0.2), ("crd3", 0.24))
+QUERIES = {"corpus": (12, 0.5), "squad": (10, 0.5), "other": (24, 0.75)}  # at most so many a document; weight of one
+MAX_QUERIES = 320
+PAIRS, STS, SHORT = 192, 32, 192
 RESET = {"corpus": 0.3, "squad": 0.2, "other": 0.15, "salience": 0.0}
+HELD = {"corpus": 1.0, "squad": 0.5, "other": 0.2, "salience": 0.0}  # weight of a segment's likeness to the teacher's
 
 
 @dataclass
@@ -30,11 +31,12 @@ class Batch:
     cu_documents: np.ndarray  # window borders of the documents of the first region
     n_carried: int
     groups: dict[str, slice]  # windows of each group
-    corpus_segment: np.ndarray  # (corpus windows,) segment index, -1 absent
-    plain: np.ndarray  # (corpus windows,) bool: the target is the bare segment's
+    segment: np.ndarray  # (carried windows,) index among all sets' segments, 0 for absent
+    plain: np.ndarray  # (carried windows,) bool: the target is the bare segment's
+    held: np.ndarray  # (carried windows,) float32, weight of the target
+    query_index: np.ndarray  # (MAX_QUERIES,) among all sets' queries, 0 for absent
     query_weight: np.ndarray  # (MAX_QUERIES,) float32, 0 for absent
     gold: np.ndarray  # (G, 2) query, window
-    answers: np.ndarray  # (ANSWERS, 3) start and end token in the window (-1: none), first passage token
     sentences: np.ndarray  # (S, 4) window, token span, label
     sts_score: np.ndarray  # (STS,)
     short_index: np.ndarray  # (SHORT,)
@@ -49,7 +51,12 @@ class Sampler:
 
     def __post_init__(self) -> None:
         self.draw = np.random.default_rng(self.seed)
-        for name in ("corpus", "squad", *(n for n, _ in OTHERS)):
+        self.names = ("corpus", "squad", *(n for n, _ in OTHERS), "salience")
+        self.first: dict[tuple[str, str], int] = {}  # of each set's segments and queries among all
+        for kind in ("segments", "queries"):
+            counts = [len(self.arrays[f"{name}.{kind}"]) for name in self.names]
+            self.first |= {(name, kind): sum(counts[:i]) for i, name in enumerate(self.names)}
+        for name in self.names[:-1]:
             owner = self.arrays[f"{name}.query_document"]
             borders = np.searchsorted(owner, np.arange(len(self.arrays[f"{name}.documents"]) + 1))
             self.by_document[name] = [np.arange(a, b) for a, b in pairwise(borders)]
@@ -75,8 +82,7 @@ class Sampler:
         documents = [0]
         groups: dict[str, slice] = {}
         queries: list[tuple[str, int, list[int], float]] = []  # set, query, gold windows, weight
-        corpus_segment: list[int] = []
-        plain: list[bool] = []
+        targets: list[tuple[int, bool, float]] = []  # segment among all, whether bare, weight; of each window
         sentences: list[tuple[float, ...]] = []
         for group, (n_document, n_window) in DOCUMENTS.items():
             name = group if group != "other" else self.draw.choice([n for n, _ in OTHERS], p=[p for _, p in OTHERS])
@@ -92,9 +98,8 @@ class Sampler:
                 reset = self.draw.random() < RESET[group]
                 windows += [(*spans[s], 0, 0, spans[s][1] + 2) for s in chosen] + [ABSENT] * (n_window - len(chosen))
                 documents += range(documents[-1] + 1, len(windows) + 1) if reset else [len(windows)]
-                if group == "corpus":
-                    corpus_segment += [*map(int, chosen), *[-1] * (n_window - len(chosen))]
-                    plain += [reset or i == 0 for i in range(n_window)]
+                targets += [(self.first[name, "segments"] + int(s), reset or s == first, HELD[group]) for s in chosen]
+                targets += [(0, True, 0.0)] * (n_window - len(chosen))
                 if group == "salience":
                     sentences += [(place[s], a + 1, b + 1, y) for s in place for _, a, b, y in self.sentences[s]]
                 else:
@@ -102,7 +107,8 @@ class Sampler:
             groups[group] = slice(begin, len(windows))
         n_carried = self._fill(windows, 0, 0)
         documents.append(n_carried)
-        return self._singles(windows, documents, n_carried, groups, queries, corpus_segment, plain, sentences)
+        targets += [(0, True, 0.0)] * (n_carried - len(targets))
+        return self._singles(windows, documents, n_carried, groups, queries, targets, sentences)
 
     def _queries(self, name: str, d: int, place: dict[int, int], group: str) -> list[tuple[str, int, list[int], float]]:
         limit, weight = QUERIES[group]
@@ -115,7 +121,7 @@ class Sampler:
                 break
         return [(n, q, g, w / max(len(found), 1)) for n, q, g, w in found]
 
-    def _singles(self, windows, documents, n_carried, groups, queries, corpus_segment, plain, sentences) -> Batch:  # type: ignore[no-untyped-def]
+    def _singles(self, windows, documents, n_carried, groups, queries, targets, sentences) -> Batch:  # type: ignore[no-untyped-def]
         def add(group: str, rows: list[tuple[int, ...]]) -> None:
             groups[group] = slice(len(windows), len(windows) + len(rows))
             windows.extend(rows)
@@ -128,8 +134,9 @@ class Sampler:
         queries = [queries[i] for i in self.draw.permutation(len(queries))[:MAX_QUERIES]]
         spans = [self.arrays[f"{name}.queries"][q] for name, q, _, _ in queries]
         add("queries", [(*s, 0, 0, s[1] + 2) for s in spans] + [ABSENT] * (MAX_QUERIES - len(spans)))
-        weight = np.zeros(MAX_QUERIES, np.float32)
+        weight, index = np.zeros(MAX_QUERIES, np.float32), np.zeros(MAX_QUERIES, np.int64)
         weight[: len(queries)] = [w for *_, w in queries]
+        index[: len(queries)] = [self.first[name, "queries"] + q for name, q, _, _ in queries]
         gold = np.array([(i, w) for i, (_, _, ws, _) in enumerate(queries) for w in ws], np.int64).reshape(-1, 2)
         pair = self.draw.integers(0, len(self.arrays["pairs.queries"]), PAIRS)
         add("pair_queries", texts("pairs.queries", pair))
@@ -139,48 +146,13 @@ class Sampler:
         add("sts_b", texts("sts.b", sts))
         short = self.draw.integers(0, len(self.arrays["short.texts"]), SHORT)
         add("short", texts("short.texts", short))
-        rows, answers = self._reader()
-        add("answers", rows)
         self._fill(windows, n_carried, 1)
         batch = Batch(
             np.array(windows, np.int64), np.array(documents, np.int64), n_carried, groups,
-            np.array(corpus_segment), np.array(plain), weight, gold, answers,
+            *(np.array(column) for column in zip(*targets, strict=True)), index, weight, gold,
             np.array(sentences, np.float32).reshape(-1, 4), self.arrays["sts.score"][sts], short,
         )  # fmt: skip
         return batch
-
-    def _reader(self) -> tuple[list[tuple[int, ...]], np.ndarray]:
-        """Question and passage windows: mostly SQuAD, a sixth CUAD and evidence; a quarter cannot be answered."""
-        rows, answers = [], []
-        for _ in range(ANSWERS):
-            u = self.draw.random()
-            name = "squad" if u < 0.84 else "cuad" if u < 0.94 else "evidence"
-            table = self.arrays[f"{name}.answers"]
-            i = int(self.draw.integers(len(table)))
-            segment, start, end = map(int, table[i])
-            question = self.arrays[f"{name}.questions"][i]
-            v = self.draw.random()
-            if v < 0.22:  # another passage of the same document
-                segment = self._neighbour(name, segment)
-                start = -1
-            elif name == "cuad" and v < 0.6 and len(self.arrays["cuad.impossible"]):
-                j = int(self.draw.integers(len(self.arrays["cuad.impossible"])))
-                question, start = self.arrays["cuad.impossible"][j], -1
-                first, count = self.arrays["cuad.documents"][self.arrays["cuad.impossible_document"][j]]
-                segment = int(first + self.draw.integers(count))
-            passage = self.arrays[f"{name}.segments"][segment]
-            begin = int(question[1]) + 2
-            rows.append((*question, *passage, begin + passage[1] + 1))
-            answers.append((start + begin if start >= 0 else -1, end + begin if start >= 0 else -1, begin))
-        return rows, np.array(answers, np.int64)
-
-    def _neighbour(self, name: str, segment: int) -> int:
-        table = self.arrays[f"{name}.documents"]
-        first, count = table[np.searchsorted(table[:, 0], segment, side="right") - 1]
-        if count < 2:
-            return segment
-        other = int(first + self.draw.integers(count - 1))
-        return other if other < segment else other + 1
 
     def _fill(self, windows: list[tuple[int, ...]], begin: int, region: int) -> int:
         """Drop windows over the region's budget, then fill it up. Returns the number of windows so far."""

@@ -54,7 +54,7 @@ class Builder:
         self.arrays[f"{name}.documents"] = np.stack([first[:-1], np.diff(first)], 1)  # (D, 2) first segment, count
         self.arrays[f"{name}.segments"] = self.add_texts([s for d in documents for s in d.segments])
         self.arrays[f"{name}.titles"] = self.add_texts([d.title for d in documents], 24)
-        queries = [(i, text, gold) for i, d in enumerate(documents) for text, gold in d.queries]
+        queries = [(i, text, gold) for i, d in enumerate(documents) for text, gold in d.queries + d.more_queries]
         self.arrays[f"{name}.queries"] = self.add_texts([text for _, text, _ in queries], 62)
         self.arrays[f"{name}.query_document"] = np.array([i for i, _, _ in queries], np.int64)
         gold = [(q, first[i] + g) for q, (i, _, gs) in enumerate(queries) for g in gs]

@@ -95,7 +95,7 @@ class SmallEncoder:
         packing = pack(lengths, list(range(len(ids))), use_memory=False, device=self.device)
         flat = torch.tensor([i for window in ids for i in window], device=self.device)
         with torch.inference_mode(), self._precision():
-            hidden, _ = self.model(flat, packing, dtype=self.dtype)
+            hidden, _ = self.model(flat, packing, reading=True, dtype=self.dtype)
         results = []
         with torch.inference_mode():
             for states in hidden.float().split(lengths):

@@ -25,7 +25,7 @@ _READ_OUTS = ("span", "no_answer", "salience")
 
 def starts_fresh(name: str) -> bool:
     """Whether a parameter of lindoc-small has no counterpart in MiniLM."""
-    return "memory" in name or name.split(".")[0] in _READ_OUTS
+    return "memory" in name or "reader" in name or name.split(".")[0] in _READ_OUTS
 
 
 def load_minilm(path: Path) -> LindocSmall:

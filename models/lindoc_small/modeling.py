@@ -7,6 +7,7 @@ What is unusual here:
 - the memory's output matrix has no bias and starts at zero: with an empty state the model is exactly its body
 - windows are packed into one (T, D) tensor with borders `cu_seqlens`; nothing is padded
 - three read-outs on one body: mean-pooled embedding, answer span with a no-answer score, sentence salience
+- the reader asks for other features than an embedding does: it adds a low-rank update of its own to the body's maps
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Config:
     norm_eps: float = 1e-12
     dropout: float = 0.1  # of the embeddings and of each residual branch, in training only
     window: int = 256  # positions, [CLS] and [SEP] included
+    reader_rank: int = 40
     half_lives: tuple[float, ...] = (3.0, 15.0, 100.0, 1000.0)  # windows, per memory head, at the start of training
 
 
@@ -89,8 +91,23 @@ class WindowMemory(nn.Module):
         return gated
 
 
+class LowRank(nn.Module):
+    """What the reader adds to one of the body's linear maps: (W + up · down) x + b + bias (LoRA, arXiv 2106.09685)."""
+
+    def __init__(self, linear: nn.Linear, rank: int):
+        super().__init__()
+        self.down = nn.Parameter(torch.randn(rank, linear.in_features) / linear.in_features**0.5)
+        self.up = nn.Parameter(torch.zeros(linear.out_features, rank))
+        self.bias = nn.Parameter(torch.zeros(linear.out_features))
+
+    def forward(self, x: torch.Tensor, linear: nn.Linear) -> torch.Tensor:
+        return F.linear(x, linear.weight + self.up @ self.down, linear.bias + self.bias)
+
+
 class Layer(nn.Module):
     """Post-norm transformer layer; the memory's output is added to the attention's."""
+
+    MAPS = ("query", "key", "value", "output", "up", "down")  # the linear maps that the reader updates
 
     def __init__(self, config: Config):
         super().__init__()
@@ -105,31 +122,45 @@ class Layer(nn.Module):
         self.down = nn.Linear(config.n_inner, config.n_state)
         self.output_norm = nn.LayerNorm(config.n_state, config.norm_eps)
         self.memory = WindowMemory(config)
+        self.reader = nn.ModuleDict({name: LowRank(getattr(self, name), config.reader_rank) for name in self.MAPS})
 
-    def project(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _map(self, name: str, x: torch.Tensor, reading: bool) -> torch.Tensor:
+        linear = getattr(self, name)
+        out: torch.Tensor = self.reader[name](x, linear) if reading else linear(x)
+        return out
+
+    def project(self, x: torch.Tensor, reading: bool = False) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """(T, D) -> q, k, v (T, H, K) each."""
-        q, k, v = (linear(x).unflatten(-1, (self.n_head, -1)) for linear in (self.query, self.key, self.value))
+        q, k, v = (self._map(name, x, reading).unflatten(-1, (self.n_head, -1)) for name in ("query", "key", "value"))
         return q, k, v
 
-    def finish(self, x: torch.Tensor, attended: torch.Tensor, memory: torch.Tensor | None) -> torch.Tensor:
+    def finish(
+        self, x: torch.Tensor, attended: torch.Tensor, memory: torch.Tensor | None, reading: bool = False
+    ) -> torch.Tensor:
         """Residual, norms and the feed-forward part. x (T, D), attended (T, D), memory (T' <= T, D)."""
-        y = self.output(attended)
+        y = self._map("output", attended, reading)
         if memory is not None:
             y = torch.cat([y[: len(memory)] + memory, y[len(memory) :]])
         x = self.attention_norm(x + self._drop(y)).to(x.dtype)
-        out: torch.Tensor = self.output_norm(x + self._drop(self.down(F.gelu(self.up(x))))).to(x.dtype)
+        inner = self._map("down", F.gelu(self._map("up", x, reading)), reading)
+        out: torch.Tensor = self.output_norm(x + self._drop(inner)).to(x.dtype)
         return out
 
     def _drop(self, x: torch.Tensor) -> torch.Tensor:
         return F.dropout(x, self.dropout, self.training)
 
     def forward(
-        self, x: torch.Tensor, packing: Packing, state: MemoryState | None, output_final_state: bool
+        self,
+        x: torch.Tensor,
+        packing: Packing,
+        state: MemoryState | None,
+        output_final_state: bool,
+        reading: bool = False,
     ) -> tuple[torch.Tensor, MemoryState | None]:
-        q, k, v = self.project(x)
+        q, k, v = self.project(x, reading)
         attended = window_attention(q, k, v, cu_seqlens=packing.cu_seqlens, max_seqlen=packing.max_seqlen).flatten(1)
         if not packing.n_carried:
-            return self.finish(x, attended, None), None
+            return self.finish(x, attended, None, reading), None
         carried = x[: packing.carried_tokens]
         memory_q, memory_k, memory_v, beta = self.memory.project(carried)
         read, final = window_memory(
@@ -144,7 +175,7 @@ class Layer(nn.Module):
             output_final_state=output_final_state,
             max_seqlen=packing.carried_max_seqlen,
         )
-        return self.finish(x, attended, self.memory.read_out(carried, read)), final
+        return self.finish(x, attended, self.memory.read_out(carried, read), reading), final
 
 
 class LindocSmall(nn.Module):
@@ -168,11 +199,13 @@ class LindocSmall(nn.Module):
         states: list[MemoryState] | None = None,
         *,
         output_final_state: bool = False,
+        reading: bool = False,
         dtype: torch.dtype | None = None,
     ) -> tuple[torch.Tensor, list[MemoryState] | None]:
         """Encode a packed batch.
 
         ids : (T,) token ids, [CLS] … [SEP] in each window; states : one per layer, rows as in packing.cu_documents;
+        reading : whether with the reader's update (for `span`, `no_answer`) or without (for embedding, salience);
         dtype : of the residual stream, the weights' own if None.
 
         Returns hidden states (T, D) and, when asked for, the states after each document's last window.
@@ -181,7 +214,7 @@ class LindocSmall(nn.Module):
         x = F.dropout(x if dtype is None else x.to(dtype), self.config.dropout, self.training)
         finals: list[MemoryState] = []
         for i, layer in enumerate(self.layers):
-            x, final = layer(x, packing, states[i] if states is not None else None, output_final_state)
+            x, final = layer(x, packing, states[i] if states is not None else None, output_final_state, reading)
             if final is not None:
                 finals.append(final)
         return x, finals if output_final_state else None
