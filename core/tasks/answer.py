@@ -28,6 +28,7 @@ THRESHOLD = 0.8  # of p(answer | passage), below which the text does not answer
 RETRIEVAL_WEIGHT = 4.0  # logits that the best found passage is ahead of one that was not found
 MOST_EVIDENCE = 3
 CANDIDATES = 12  # passages found that are read
+CODE_AMONG = 3  # first passages of which one is code, so that a question for a place is one about code
 WITH_NEIGHBOURS = 4  # of these, so many with the passages before and after
 
 
@@ -149,7 +150,7 @@ def answer_from(
     ids = question_ids(encoder, question)
     hits = hybrid(store, index, question, vector, CANDIDATES)
     wants_code = bool(ASKS_WHERE.match(question))
-    if wants_code and hits and is_code(store, index, hits[0]):
+    if wants_code and any(is_code(store, index, hit) for hit in hits[:CODE_AMONG]):
         located = locate(store, index, question, vector, hits, place)
         if located is not None:
             return located
