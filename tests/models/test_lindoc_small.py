@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lindoc.core.errors import ModelError
 from lindoc.models.lindoc_small.encoder import SmallEncoder
-from lindoc.models.lindoc_small.modeling import Config, LindocSmall
+from lindoc.models.lindoc_small.modeling import Config, LindocSmall, pack
 from lindoc.models.registry import MODELS, load_encoder
 from lindoc.models.tokenizer import WordPieceTokenizer
 
@@ -167,3 +167,24 @@ def test_config_names_the_hash_of_what_ships() -> None:
     assert (FOLDER / "model.safetensors").stat().st_size <= 55_000_000
     assert config["model"] == "lindoc-small"
     assert len(config["weights_sha256"]) == 64
+
+
+def test_the_reader_leaves_the_embedding_as_it_is_and_starts_from_the_body(seeded: SmallEncoder) -> None:
+    window = ids_of(seeded, TEXTS[:2])
+    lengths = [len(window[0]) + 2, len(window[1]) + 2]
+    ids = torch.tensor([i for one in window for i in (101, *one, 102)])
+    packing = pack(lengths, [0, 1], use_memory=False, device=CPU)
+    model = LindocSmall(Config(n_layer=2, n_inner=64)).eval()
+
+    def hidden(reading: bool) -> torch.Tensor:
+        with torch.inference_mode():
+            out: torch.Tensor = model(ids, packing, reading=reading)[0]
+        return out
+
+    before = hidden(False)
+    torch.testing.assert_close(hidden(True), before)
+    for layer in model.layers:
+        for update in layer.reader.values():
+            torch.nn.init.normal_(update.up, std=0.1)
+    torch.testing.assert_close(hidden(False), before, atol=0, rtol=0)
+    assert (hidden(True) - before).abs().max() > 0.1
