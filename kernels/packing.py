@@ -60,21 +60,25 @@ class Chunks:
         return wide.index_select(0, self.slot).view(*self.shape, *wide.shape[1:])
 
     def carry(
-        self, initial: torch.Tensor, advance: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+        self, initial: torch.Tensor, advance: Callable[..., torch.Tensor], *terms: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Carry the states (N, …) through the chunks: the state before each chunk (n_chunk, …), and the last (N, …).
 
-        advance(state, index) gives the states after the chunks `index`, one of each of the sequences still running.
+        advance(state, *terms) gives the states after one chunk of each sequence that still runs, of whose `terms`
+        (n_chunk, …) it gets the rows.
         """
+        order = torch.cat([self.longest_first[:0], *self.steps])  # (n_chunk,)
+        rows = [term.index_select(0, order).split([len(step) for step in self.steps]) for term in terms]
         state = initial.index_select(0, self.longest_first)
         before, ended = [state[:0]], []
-        for index in self.steps:
-            ended.append(state[len(index) :])
-            state = state[: len(index)]
+        for step in zip(*rows, strict=True):
+            running = len(step[0])
+            if running < len(state):
+                ended.append(state[running:])
+                state = state[:running]
             before.append(state)
-            state = advance(state, index)
+            state = advance(state, *step)
         final = torch.cat([state, *reversed(ended)]).index_select(0, self.longest_first.argsort())
-        order = torch.cat([self.longest_first[:0], *self.steps])
         return torch.cat(before).index_select(0, order.argsort()), final
 
 
