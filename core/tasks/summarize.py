@@ -97,11 +97,11 @@ def is_sentence(text: str, least: int = LEAST_WORDS[-1]) -> bool:
         return False
     if "...." in text or ". . ." in text or "____" in text or HEADING.match(text.strip()):
         return False
-    ends = text.rstrip().rstrip("\"'”’)]*_").endswith((".", "!", "?", "…", ";", "。"))
+    if text.rstrip().rstrip("\"'”’)]*_").endswith((".", "!", "?", "…", ";", "。")):
+        return True
     capitals = sum(word[0].isupper() for word in words)
-    return ends or (
-        len(words) >= 2 * LEAST_WORDS[-1] and not text.rstrip().endswith(":") and capitals < 0.6 * len(words)
-    )
+    running = len(words) >= 2 * LEAST_WORDS[-1] and not text.rstrip().endswith(":") and capitals < 0.6 * len(words)
+    return running and least < LEAST_WORDS[0]  # chat ends its sentences with the line
 
 
 def _count(store: Store, keys: Sequence[int]) -> tuple[int, frozenset[int]]:
