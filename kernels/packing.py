@@ -10,7 +10,9 @@ import torch
 
 from lindoc.core.errors import KernelError
 
-__all__ = ["Chunks", "chunks", "sequences", "starting_state", "state_dtype"]
+__all__ = ["FORGOTTEN", "Chunks", "chunks", "sequences", "starting_state", "state_dtype"]
+
+FORGOTTEN = -50.0  # log decays are cut off here: e^-50 leaves nothing, and sums of decays stay exact enough to subtract
 
 
 def state_dtype(x: torch.Tensor) -> torch.dtype:

@@ -1,0 +1,255 @@
+"""linear_attention, simple_gla, gla, rwkv6: chunked equals the reference, with its state and all gradients."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lindoc.core.errors import KernelError
+from lindoc.kernels import gla, linear_attention, packing, rwkv6, simple_gla
+from lindoc.kernels.gla import chunked as gla_chunked
+from lindoc.kernels.linear_attention import chunked as linear_attention_chunked
+from lindoc.kernels.linear_attention.features import random_directions
+from lindoc.kernels.rwkv6 import chunked as rwkv6_chunked
+from lindoc.kernels.simple_gla import chunked as simple_gla_chunked
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+H, K, V = 3, 7, 5
+RATES = torch.tensor([0.01, 1.0, 30.0])  # a weak, a middling and a strong decay: one a head
+
+OPERATORS: dict[str, Callable[..., Any]] = {
+    "elu1": linear_attention,
+    "relu2": partial(linear_attention, feature_map="relu2"),
+    "identity": partial(linear_attention, feature_map="identity", normalize=False, scale=0.7),
+    "performer": partial(linear_attention, feature_map="performer", n_feature=9, seed=3),
+    "no_decay": simple_gla,
+    "fixed_decay": lambda q, k, v, g_gamma, **options: simple_gla(q, k, v, g_gamma=g_gamma, **options),
+    "simple_gla": simple_gla,
+    "gla": gla,
+    "rwkv6": rwkv6,
+}
+SHAPES = [(2, 1, False), (2, 1, True), (1, 15, True), (2, 16, False), (1, 17, True), (2, 63, True), (1, 64, False)]
+SHAPES += [(1, 65, True), (2, 65, False)]  # rows, tokens, with an initial state
+NORMALISED = ("elu1", "relu2", "performer")
+
+
+def inputs(name: str, rows: int, tokens: int, seed: int = 0) -> list[torch.Tensor]:
+    """q, k, v and what else the operator takes, in fp64."""
+    draw = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, dtype=torch.float64, generator=draw)
+
+    q, k, v = normal(rows, tokens, H, K), normal(rows, tokens, H, K), normal(rows, tokens, H, V)
+    scalar = -normal(rows, tokens, H).abs() * RATES.double()
+    vector = -normal(rows, tokens, H, K).abs() * RATES.double()[:, None]
+    more = {"fixed_decay": [-RATES.double()], "simple_gla": [scalar], "gla": [vector], "rwkv6": [vector, normal(H, K)]}
+    return [q, k, v, *more.get(name, [])]
+
+
+def starting(name: str, sequences: int) -> list[torch.Tensor]:
+    """The initial state's tensors: S, and z where the operator normalises."""
+    draw = torch.Generator().manual_seed(9)
+    width = 9 if name == "performer" else K
+    s = torch.randn(sequences, H, width, V, dtype=torch.float64, generator=draw)
+    z = torch.rand(sequences, H, width, dtype=torch.float64, generator=draw)
+    return [s, z] if name in NORMALISED else [s]
+
+
+def run(name: str, tensors: list[torch.Tensor], state: list[torch.Tensor], **options: Any) -> list[torch.Tensor]:
+    """The output and the final state's tensors."""
+    initial = tuple(state) if len(state) == 2 else state[0] if state else None
+    o, final = OPERATORS[name](*tensors, initial_state=initial, output_final_state=True, **options)
+    return [o, *final] if isinstance(final, tuple) else [o, final]
+
+
+def with_gradients(
+    name: str, tensors: list[torch.Tensor], state: list[torch.Tensor], **options: Any
+) -> list[torch.Tensor]:
+    leaves = [x.clone().requires_grad_() for x in (*tensors, *state)]
+    results = run(name, leaves[: len(tensors)], leaves[len(tensors) :], **options)
+    weight = torch.linspace(-1, 1, results[0].numel(), dtype=results[0].dtype).view_as(results[0])
+    loss = (results[0] * weight).sum() + sum(final.square().sum() for final in results[1:])
+    return [*results, *torch.autograd.grad(loss, leaves)]
+
+
+def borders(lengths: list[int]) -> torch.Tensor:
+    return torch.tensor([0, *lengths]).cumsum(0).int()
+
+
+def assert_all_close(actual: list[torch.Tensor], expected: list[torch.Tensor], tolerance: float) -> None:
+    for i, (ours, theirs) in enumerate(zip(actual, expected, strict=True)):
+        scale = theirs.abs().max().clamp(min=1)
+        torch.testing.assert_close(
+            ours.double() / scale,
+            theirs.double() / scale,
+            atol=tolerance,
+            rtol=0,
+            msg=lambda m, i=i: f"result {i}: {m}",
+        )
+
+
+@pytest.mark.parametrize(("rows", "tokens", "with_state"), SHAPES)
+@pytest.mark.parametrize("name", OPERATORS)
+def test_chunked_matches_reference(name: str, rows: int, tokens: int, with_state: bool) -> None:
+    tensors, state = inputs(name, rows, tokens), starting(name, rows) if with_state else []
+    expected = with_gradients(name, tensors, state, backend="reference")
+    assert_all_close(with_gradients(name, tensors, state, backend="chunked"), expected, 1e-11)
+
+
+@pytest.mark.parametrize("name", ["elu1", "simple_gla", "gla", "rwkv6"])
+def test_chunked_matches_reference_on_a_long_text(name: str) -> None:
+    tensors, state = inputs(name, 1, 1000), starting(name, 1)
+    expected = with_gradients(name, tensors, state, backend="reference")
+    assert_all_close(with_gradients(name, tensors, state, backend="chunked"), expected, 1e-11)
+
+
+@pytest.mark.parametrize("lengths", [[17, 63, 1], [0, 2, 65, 0]], ids=str)
+@pytest.mark.parametrize("name", OPERATORS)
+def test_packed_sequences_do_not_see_each_other(name: str, lengths: list[int]) -> None:
+    tensors, state = inputs(name, 1, sum(lengths)), starting(name, len(lengths))
+    expected = with_gradients(name, tensors, state, backend="reference", cu_seqlens=borders(lengths))
+    actual = with_gradients(name, tensors, state, backend="chunked", cu_seqlens=borders(lengths))
+    assert_all_close(actual, expected, 1e-11)
+    parts = [x.split(lengths, 1) if x.dim() > 2 else [x] * len(lengths) for x in tensors]
+    last = len(lengths) - 1 if lengths[-1] else len(lengths) - 2
+    alone = run(name, [part[last] for part in parts], [x[last : last + 1] for x in state], backend="reference")
+    assert_all_close([actual[0][:, sum(lengths[:last]) :]], alone[:1], 1e-11)
+    for n in range(1, len(alone)):
+        assert_all_close([actual[n][last : last + 1]], [alone[n]], 1e-11)
+        assert lengths[0] or torch.equal(actual[n][0], state[n - 1][0])  # an empty sequence leaves its state
+
+
+@given(cut=st.integers(1, 79), seed=st.integers(0, 99), name=st.sampled_from(list(OPERATORS)))
+@settings(max_examples=30, deadline=None)
+def test_state_carries_across_a_cut(cut: int, seed: int, name: str) -> None:
+    tensors = inputs(name, 2, 80, seed)
+    whole = run(name, tensors, [])
+    head = run(name, [x[:, :cut] if x.dim() > 2 else x for x in tensors], [])
+    tail = run(name, [x[:, cut:] if x.dim() > 2 else x for x in tensors], head[1:])
+    assert_all_close([torch.cat([head[0], tail[0]], 1), *tail[1:]], whole, 1e-12)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_one_token_at_a_time_is_one_pass(name: str) -> None:
+    tensors, state, outputs = inputs(name, 2, 20), starting(name, 2), []
+    whole = run(name, tensors, state)
+    for t in range(20):
+        o, *state = run(name, [x[:, t : t + 1] if x.dim() > 2 else x for x in tensors], state)
+        outputs.append(o)
+    assert_all_close([torch.cat(outputs, 1), *state], whole, 1e-12)
+
+
+# Bounds on the largest error, in units of the largest entry of the fp64 result on the same rounded inputs: in fp32 a
+# few roundings of sums over 130 tokens, in bf16 and fp16 half a unit of the output's last place, and the same of fp32.
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float16, 1e-3), (torch.bfloat16, 8e-3)])
+@pytest.mark.parametrize("name", OPERATORS)
+def test_low_precision(name: str, dtype: torch.dtype, tolerance: float) -> None:
+    rounded = [x.to(dtype) for x in inputs(name, 1, 130)]
+    state = [x.float() for x in starting(name, 1)]
+    expected = run(name, [x.double() for x in rounded], [x.double() for x in state], backend="reference")
+    for backend in ("reference", "chunked"):
+        o, *final = run(name, rounded, state, backend=backend)
+        assert o.dtype == dtype and all(x.dtype == torch.float32 for x in final)
+        assert_all_close([o, *final], expected, 8 * tolerance if name == "performer" else tolerance)
+
+
+@pytest.mark.parametrize("name", ["simple_gla", "gla", "rwkv6"])
+def test_a_decay_of_minus_infinity_forgets_all(name: str) -> None:
+    tensors = inputs(name, 1, 70)
+    tensors[3][:, 40] = -torch.inf
+    expected = with_gradients(name, tensors, [], backend="reference")
+    actual = with_gradients(name, tensors, [], backend="chunked")
+    assert_all_close(actual, expected, 1e-11)
+    after = run(name, [x[:, 41:] if x.dim() > 2 else x for x in tensors], [torch.zeros(1, H, K, V).double()])
+    assert not torch.allclose(after[0], actual[0][:, 41:])  # token 40 itself is written
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_every_output_is_written(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Uninitialised buffers are poisoned; no NaN may reach a result or a gradient."""
+
+    def poisoned(make: Callable[..., torch.Tensor], *size: Any, **options: Any) -> torch.Tensor:
+        out = make(*size, **options)
+        return out.fill_(torch.nan) if out.is_floating_point() else out
+
+    names = ("empty", "empty_like")
+    fake = types.SimpleNamespace(**{n: getattr(torch, n) for n in dir(torch) if n not in names})
+    for n in names:
+        setattr(fake, n, partial(poisoned, getattr(torch, n)))
+    for module in (packing, gla_chunked, linear_attention_chunked, rwkv6_chunked, simple_gla_chunked):
+        monkeypatch.setattr(module, "torch", fake)
+    monkeypatch.setattr(torch.Tensor, "new_empty", partial(poisoned, torch.Tensor.new_empty))
+    lengths = [17, 0, 66]
+    results = with_gradients(name, inputs(name, 1, 83), starting(name, 3), cu_seqlens=borders(lengths))
+    assert all(torch.isfinite(x).all() for x in results)
+
+
+def test_linear_attention_is_a_masked_matrix() -> None:
+    q, k, v = inputs("elu1", 2, 50)
+    for feature_map, phi in (("elu1", lambda x: torch.nn.functional.elu(x) + 1), ("relu2", lambda x: x.relu() ** 2)):
+        weights = torch.einsum("bthk,bshk->bhts", phi(q), phi(k)).tril()
+        expected = torch.einsum("bhts,bshv->bthv", weights, v)
+        o, _ = linear_attention(q, k, v, feature_map=feature_map, normalize=False, scale=1, backend="reference")
+        assert_all_close([o], [expected], 1e-12)
+        o, _ = linear_attention(q, k, v, feature_map=feature_map, backend="reference")
+        assert_all_close([o], [expected / (weights.sum(-1).mT[..., None] + 1e-10)], 1e-6)
+
+
+def test_decays_are_a_masked_matrix() -> None:
+    """Token t reads token s through the product of the decays of s + 1 … t (gla) or s + 1 … t - 1 (rwkv6)."""
+    q, k, v, g = inputs("gla", 1, 20)
+    u = inputs("rwkv6", 1, 20)[4]
+    after = g.cumsum(1)
+    for operator, read, own in ((gla, after, torch.ones(H, K)), (rwkv6, after - g, u)):
+        gap = read[:, :, None] - after[:, None]  # (B, T, S, H, K)
+        earlier = torch.ones(20, 20, dtype=torch.bool).tril(-1)[None, :, :, None, None]
+        decay = torch.where(earlier, gap.clamp(max=0).exp(), torch.eye(20)[None, :, :, None, None] * own)
+        weights = torch.einsum("bthk,bshk,btshk->bhts", q, k, decay)
+        more = [g] if operator is gla else [g, u]
+        o, _ = operator(q, k, v, *more, scale=1.0, backend="reference")
+        assert_all_close([o], [torch.einsum("bhts,bshv->bthv", weights, v)], 1e-12)
+    same, _ = gla(q, k, v, g[..., :1].expand_as(g), backend="reference")
+    assert_all_close([simple_gla(q, k, v, g[..., 0], backend="reference")[0]], [same], 1e-12)
+
+
+def test_performer_tends_to_softmax_attention() -> None:
+    q, k, v = (x / 2 for x in inputs("elu1", 1, 40))
+    logits = torch.einsum("bthk,bshk->bhts", q, k) * K**-0.5
+    causal = torch.ones(40, 40, dtype=torch.bool).tril()
+    softmax = torch.einsum("bhts,bshv->bthv", logits.masked_fill(~causal, -torch.inf).softmax(-1), v)
+
+    def error(n_feature: int) -> float:
+        o, _ = linear_attention(q, k, v, feature_map="performer", n_feature=n_feature)
+        return float((o - softmax).square().mean().sqrt())
+
+    assert error(7000) < error(70) / 4
+    assert error(7000) < 0.01
+
+
+def test_random_features_are_orthogonal_and_seeded() -> None:
+    directions = random_directions(8, 20, 5)
+    assert directions.shape == (20, 8)
+    products = directions[:8] @ directions[:8].mT
+    torch.testing.assert_close(products, products.diagonal().diag(), atol=1e-12, rtol=0)
+    random_directions.cache_clear()
+    assert torch.equal(random_directions(8, 20, 5), directions)
+    assert not torch.equal(random_directions(8, 20, 6), directions)
+
+
+def test_wrong_options_are_refused() -> None:
+    q, k, v, g = inputs("simple_gla", 1, 3)
+    with pytest.raises(KernelError, match="not both"):
+        simple_gla(q, k, v, g, g[0, 0])
+    with pytest.raises(KernelError, match="unknown feature map 'relu'; available: elu1, relu2, identity, performer"):
+        linear_attention(q, k, v, feature_map="relu")
+    with pytest.raises(KernelError, match="initial_state is"):
+        simple_gla(q, k, v, g, initial_state=torch.zeros(2, H, K, V))
