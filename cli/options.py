@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -64,6 +68,50 @@ JsonLines = Annotated[bool, typer.Option("--jsonl", help="One JSON record a line
 MODEL = "lindoc-small"
 BLOCK = 16
 MAX_FILE_SIZE = 4_000_000  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The shared options as given; what they are on the command line stands here once."""
+
+    model: Model = MODEL
+    device: Device = None
+    threads: Threads = None
+    block: Block = BLOCK
+    index: Index = None
+    no_store: NoStore = False
+    password: Password = None
+    encoding: Encoding = None
+    max_file_size: MaxFileSize = MAX_FILE_SIZE
+    quiet: Quiet = False
+    json_errors: bool = False  # set where the output is JSON
+
+
+SHARED = tuple(field.name for field in fields(Settings) if field.name != "json_errors")
+Command = Callable[..., None]
+
+
+def with_settings(*names: str) -> Callable[[Command], Command]:
+    """On the command line, a command's parameter `settings` is these shared options; all of them by default."""
+    kept = names or SHARED
+
+    def decorate(command: Command) -> Command:
+        shared = inspect.signature(Settings, eval_str=True).parameters
+        own = inspect.signature(command, eval_str=True).parameters
+        given = [each for name, one in own.items() for each in (map(shared.get, kept) if name == "settings" else [one])]
+        parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in given if one is not None]
+
+        @functools.wraps(command)
+        def run(**values: Any) -> None:
+            chosen = {name: values.pop(name) for name in kept}
+            as_json = bool(values.get("json") or values.get("jsonl"))
+            command(**values, settings=Settings(**chosen, json_errors=as_json))
+
+        vars(run)["__signature__"] = inspect.Signature(parameters)
+        run.__annotations__ = {one.name: one.annotation for one in parameters}
+        return run
+
+    return decorate
 
 
 def help_without_command(ctx: typer.Context) -> None:

@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from lindoc.cli.console import Console
-from lindoc.cli.options import BLOCK, MAX_FILE_SIZE, MODEL
-from lindoc.core.errors import DocumentError, UsageError
+from lindoc.cli.options import Settings
+from lindoc.core.errors import DocumentError, LindocError, UsageError
 
 if TYPE_CHECKING:
     from lindoc.core.formats import Source
     from lindoc.core.pipeline import Library
-    from lindoc.models.encoder import Encoder
+    from lindoc.models.encoder import Encoder, Tokenizer
 
 NOT_FOUND = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """The shared options as given."""
-
-    model: str = MODEL
-    device: str | None = None
-    threads: int | None = None
-    block: int = BLOCK
-    index: Path | None = None
-    no_store: bool = False
-    password: str | None = None
-    encoding: str | None = None
-    max_file_size: int = MAX_FILE_SIZE
-    quiet: bool = False
-    json_errors: bool = False
 
 
 @dataclass(slots=True)
@@ -61,6 +45,10 @@ class Session:
             counts = ", ".join(f"{count} ({reason})" for reason, count in self.skipped.most_common())
             self.console.note(f"skipped {sum(self.skipped.values())}: {counts}")
         finish(self.console, found=found)
+
+
+def console_of(settings: Settings) -> Console:
+    return Console(quiet=settings.quiet, json_errors=settings.json_errors)
 
 
 def finish(console: Console, *, found: bool = True) -> None:
@@ -89,7 +77,7 @@ def open_session(settings: Settings) -> Iterator[Session]:
     from lindoc.core.pipeline import Library
     from lindoc.core.store import Store
 
-    console = Console(quiet=settings.quiet, json_errors=settings.json_errors)
+    console = console_of(settings)
     encoder = open_encoder(settings)
     path = None if settings.no_store else store_path(settings.index, encoder)
     with Store.open(path, encoder=encoder, keeps_stdin=settings.index is not None) as store:
@@ -129,6 +117,25 @@ def open_encoder(settings: Settings) -> Encoder:
 
         torch.set_num_threads(settings.threads)
     return load_encoder(settings.model, settings.device)
+
+
+def open_tokenizer(settings: Settings) -> tuple[Tokenizer, int]:
+    """The model's tokenizer, without its weights where they lie apart, and the tokens that a segment may have."""
+    from lindoc.core.stream import SPECIALS
+    from lindoc.models.registry import MODELS
+    from lindoc.models.tokenizer import WordPieceTokenizer
+
+    folder = MODELS[settings.model].folder if settings.model in MODELS else Path(settings.model)
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        tokenizer, window = WordPieceTokenizer(folder / "tokenizer.json"), int(config["window"])
+        known = tokenizer.sha256 == config["tokenizer_sha256"]
+    except (OSError, ValueError, KeyError, TypeError, LindocError):
+        known = False
+    if known:
+        return tokenizer, window - SPECIALS
+    encoder = open_encoder(replace(settings, device="cpu"))  # another kind of model, or a broken one, which it names
+    return encoder.tokenizer, encoder.window - SPECIALS
 
 
 def paths_or_stdin(paths: Sequence[str] | None) -> list[str]:

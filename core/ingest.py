@@ -12,14 +12,12 @@ from numpy.typing import NDArray
 
 from lindoc.core.documents import Document
 from lindoc.core.errors import DocumentError
-from lindoc.core.progress import Progress, Silent
+from lindoc.core.progress import Progress, Silent, unknown_hints
 from lindoc.core.segments import segments
 from lindoc.core.sentences import sentences
 from lindoc.core.stream import SPECIALS, STATE_EVERY, Block, Window, encode_stream
 from lindoc.core.tasks.embed import Mean
 from lindoc.models.encoder import Encoder, State
-
-MUCH_UNKNOWN = 0.05  # share of tokens the model does not know from which the user is warned
 
 
 def ignore(_: object) -> None:
@@ -52,11 +50,8 @@ class Reading:
 
     def warnings(self) -> list[str]:
         """What its reader noticed, and a hint if the model does not know its language."""
-        share = self.unknown / max(self.tokens, 1)
-        hints = (
-            [f"{share:.0%} of its tokens are unknown to the model, which is English"] if share > MUCH_UNKNOWN else []
-        )
-        return [*self.document.report.warnings, *self.document.report.failures, *hints]
+        report = self.document.report
+        return [*report.warnings, *report.failures, *unknown_hints(self.tokens, self.unknown)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
+MUCH_UNKNOWN = 0.05  # share of tokens the model does not know from which the user is warned
+
+
+def unknown_hints(tokens: int, unknown: int) -> list[str]:
+    """What to tell the user if the model does not know the language of a text."""
+    share = unknown / max(tokens, 1)
+    return [f"{share:.0%} of its tokens are unknown to the model, which is English"] if share > MUCH_UNKNOWN else []
+
 
 class Progress(Protocol):
     def start(self, name: str, total_bytes: int) -> None:

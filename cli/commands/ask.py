@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lindoc.cli import options
-from lindoc.cli.session import Session, Settings, finish, open_session, stdin_is_terminal
+from lindoc.cli.session import Session, finish, open_session, stdin_is_terminal
 from lindoc.cli.show import answer_record, print_answer, print_json, print_record
 from lindoc.core.errors import UsageError
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 PROMPT = "? "
 
 
+@options.with_settings()
 def ask(
     question: Annotated[str | None, typer.Argument(metavar="QUESTION", show_default=False)] = None,
     file: Annotated[
@@ -28,16 +29,8 @@ def ask(
     repo: Annotated[
         str | None, typer.Option("--repo", metavar="DIR", help="A directory; places are given relative to it.")
     ] = None,
-    model: options.Model = options.MODEL,
-    device: options.Device = None,
-    threads: options.Threads = None,
-    block: options.Block = options.BLOCK,
-    index: options.Index = None,
-    no_store: options.NoStore = False,
-    password: options.Password = None,
-    encoding: options.Encoding = None,
-    max_file_size: options.MaxFileSize = options.MAX_FILE_SIZE,
-    quiet: options.Quiet = False,
+    *,
+    settings: options.Settings,
     json: options.Json = False,
 ) -> None:
     """Answer a question with the exact quote and its place.
@@ -51,7 +44,6 @@ def ask(
     cat chat.log | lindoc ask "Who broke the build?"
     """
     files = _documents(question, list(file or []), repo)
-    settings = Settings(model, device, threads, block, index, no_store, password, encoding, max_file_size, quiet, json)
     with open_session(settings) as session:
         if not session.library.read(_sources(session, files, repo)):
             finish(session.console, found=False)

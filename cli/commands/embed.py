@@ -12,7 +12,7 @@ import typer
 
 from lindoc.cli import options
 from lindoc.cli.console import paint
-from lindoc.cli.session import Session, Settings, open_session, paths_or_stdin
+from lindoc.cli.session import Session, open_session, paths_or_stdin
 from lindoc.cli.show import columns, embedding_record, embedding_row, print_record
 from lindoc.core.errors import UsageError
 
@@ -38,6 +38,7 @@ class Dim(str, Enum):
     d384 = "384"
 
 
+@options.with_settings()
 def embed(
     paths: options.Paths = None,
     per: Annotated[Per, typer.Option("--per", help="One vector per segment or per document.")] = Per.segment,
@@ -47,16 +48,8 @@ def embed(
     ] = None,
     dim: Annotated[Dim, typer.Option("--dim", help="Numbers per vector.")] = Dim.d384,
     text: Annotated[bool, typer.Option("--text", help="Put the text beside its vector.")] = False,
-    model: options.Model = options.MODEL,
-    device: options.Device = None,
-    threads: options.Threads = None,
-    block: options.Block = options.BLOCK,
-    index: options.Index = None,
-    no_store: options.NoStore = False,
-    password: options.Password = None,
-    encoding: options.Encoding = None,
-    max_file_size: options.MaxFileSize = options.MAX_FILE_SIZE,
-    quiet: options.Quiet = False,
+    *,
+    settings: options.Settings,
     jsonl: options.JsonLines = False,
 ) -> None:
     """Turn documents into vectors that know their context.
@@ -69,7 +62,6 @@ def embed(
     """
     given = paths_or_stdin(paths)
     chosen = _format(format, output)
-    settings = Settings(model, device, threads, block, index, no_store, password, encoding, max_file_size, quiet, jsonl)
     with open_session(settings) as session:
         vectors = session.library.embed(session.sources(given), per=per.value, dim=int(dim.value))
         if output is not None:

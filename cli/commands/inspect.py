@@ -11,7 +11,7 @@ import typer
 
 from lindoc.cli import options
 from lindoc.cli.console import Console, paint
-from lindoc.cli.session import Settings, finish, open_encoder, paths_or_stdin, readable
+from lindoc.cli.session import console_of, finish, open_tokenizer, paths_or_stdin, readable
 from lindoc.cli.show import clip, columns, flat, place, print_json, print_record
 from lindoc.core.errors import UsageError
 
@@ -20,13 +20,12 @@ if TYPE_CHECKING:
     from lindoc.models.encoder import Encoding
 
 
+@options.with_settings("model", "password", "encoding", "quiet")
 def inspect(
     file: Annotated[str | None, typer.Argument(metavar="FILE", show_default=False)] = None,
     text: Annotated[bool, typer.Option("--text", help="Print the canonical text, which all offsets count in.")] = False,
-    model: options.Model = options.MODEL,
-    password: options.Password = None,
-    encoding: options.Encoding = None,
-    quiet: options.Quiet = False,
+    *,
+    settings: options.Settings,
     json: options.Json = False,
     jsonl: options.JsonLines = False,
 ) -> None:
@@ -38,8 +37,7 @@ def inspect(
     """
     if text and (json or jsonl):
         raise UsageError("--text prints text as it is: leave out --json and --jsonl")
-    settings = Settings(model, "cpu", password=password, encoding=encoding, quiet=quiet, json_errors=json or jsonl)
-    console = Console(quiet=quiet, json_errors=settings.json_errors)
+    console = console_of(settings)
     document = _open(paths_or_stdin([file] if file else None), console, settings)
     if text:
         for piece in document.pieces():
@@ -53,7 +51,7 @@ def inspect(
     finish(console)
 
 
-def _open(paths: list[str], console: Console, settings: Settings) -> Document:
+def _open(paths: list[str], console: Console, settings: options.Settings) -> Document:
     from lindoc.core.formats import open_document
 
     sources = list(readable(paths, console, settings, skipped=Counter()))
@@ -64,14 +62,13 @@ def _open(paths: list[str], console: Console, settings: Settings) -> Document:
     return open_document(sources[0], password=settings.password, encoding=settings.encoding)
 
 
-def _report(document: Document, console: Console, settings: Settings, *, json: bool, jsonl: bool) -> None:
-    from lindoc.core.ingest import MUCH_UNKNOWN
+def _report(document: Document, console: Console, settings: options.Settings, *, json: bool, jsonl: bool) -> None:
+    from lindoc.core.progress import unknown_hints
     from lindoc.core.segments import segments
-    from lindoc.core.stream import SPECIALS
 
-    encoder = open_encoder(settings)
+    tokenizer, limit = open_tokenizer(settings)
     totals: Counter[str] = Counter()
-    read = _counted(segments(document, encoder.tokenizer, encoder.window - SPECIALS), totals)
+    read = _counted(segments(document, tokenizer, limit), totals)
     head = {"document": document.name, "kind": document.kind, "size": document.size, "sha256": document.sha256}
     if json:
         records = [_record(document, segment, encoding) for segment, encoding in read]
@@ -85,9 +82,8 @@ def _report(document: Document, console: Console, settings: Settings, *, json: b
         for segment, _ in read:
             print(_row(document, segment), flush=True)
         print(f"{totals['segment_count']:,} segments, {totals['tokens']:,} tokens, {totals['unknown']:,} unknown")
-    if totals["unknown"] > MUCH_UNKNOWN * totals["tokens"]:
-        share = totals["unknown"] / totals["tokens"]
-        console.warn(f"{document.name}: {share:.0%} of the tokens are unknown to {encoder.name}, which reads English")
+    for hint in unknown_hints(totals["tokens"], totals["unknown"]):
+        console.warn(f"{document.name}: {hint}")
 
 
 def _counted(read: Iterable[tuple[Segment, Encoding]], totals: Counter[str]) -> Iterator[tuple[Segment, Encoding]]:

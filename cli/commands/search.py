@@ -7,25 +7,18 @@ from typing import Annotated
 import typer
 
 from lindoc.cli import options
-from lindoc.cli.session import Settings, finish, open_session, paths_or_stdin
+from lindoc.cli.session import finish, open_session, paths_or_stdin
 from lindoc.cli.show import passage_record, print_json, print_passage, print_record
 from lindoc.core.errors import UsageError
 
 
+@options.with_settings()
 def search(
     query: Annotated[str, typer.Argument(metavar="QUERY", show_default=False)],
     paths: options.Paths = None,
     k: Annotated[int, typer.Option("-k", min=1, metavar="N", help="How many passages.")] = 10,
-    model: options.Model = options.MODEL,
-    device: options.Device = None,
-    threads: options.Threads = None,
-    block: options.Block = options.BLOCK,
-    index: options.Index = None,
-    no_store: options.NoStore = False,
-    password: options.Password = None,
-    encoding: options.Encoding = None,
-    max_file_size: options.MaxFileSize = options.MAX_FILE_SIZE,
-    quiet: options.Quiet = False,
+    *,
+    settings: options.Settings,
     json: options.Json = False,
     jsonl: options.JsonLines = False,
 ) -> None:
@@ -37,9 +30,6 @@ def search(
     if not query.strip():
         raise UsageError("the query is empty")
     given = paths_or_stdin(paths)
-    settings = Settings(
-        model, device, threads, block, index, no_store, password, encoding, max_file_size, quiet, json or jsonl
-    )
     with open_session(settings) as session:
         if not session.library.read(session.sources(given)):
             finish(session.console, found=False)

@@ -7,27 +7,20 @@ from typing import Annotated
 import typer
 
 from lindoc.cli import options
-from lindoc.cli.session import Settings, finish, open_session, paths_or_stdin
+from lindoc.cli.session import finish, open_session, paths_or_stdin
 from lindoc.cli.show import print_json, print_record, print_sentence, sentence_record
 from lindoc.core.errors import UsageError
 
 
+@options.with_settings()
 def summarize(
     paths: options.Paths = None,
     length: Annotated[
         str, typer.Option("--length", "-l", metavar="N|N%", help="Sentences, or a share of them such as 3%.")
     ] = "5",
     query: Annotated[str | None, typer.Option("--query", metavar="TEXT", help="What it should be about.")] = None,
-    model: options.Model = options.MODEL,
-    device: options.Device = None,
-    threads: options.Threads = None,
-    block: options.Block = options.BLOCK,
-    index: options.Index = None,
-    no_store: options.NoStore = False,
-    password: options.Password = None,
-    encoding: options.Encoding = None,
-    max_file_size: options.MaxFileSize = options.MAX_FILE_SIZE,
-    quiet: options.Quiet = False,
+    *,
+    settings: options.Settings,
     json: options.Json = False,
     jsonl: options.JsonLines = False,
 ) -> None:
@@ -39,9 +32,6 @@ def summarize(
     """
     wanted = parse_length(length)
     given = paths_or_stdin(paths)
-    settings = Settings(
-        model, device, threads, block, index, no_store, password, encoding, max_file_size, quiet, json or jsonl
-    )
     with open_session(settings) as session:
         if not session.library.read(session.sources(given)):
             finish(session.console, found=False)
