@@ -24,7 +24,8 @@ LEAST_ROOM = 64  # positions that a question must leave for the passage
 OVERLAP = 128  # tokens that neighbouring parts of a long passage share
 LONGEST = 40  # tokens between the start and the end of an answer
 BATCH = 8  # passages read at once
-THRESHOLD = 0.8  # of p(answer | passage), below which the text does not answer
+LOGIT_SCALE = 4.0  # logits of a span divided by this say how often a text that scores so does answer
+THRESHOLD = 0.55  # of p(answer | passage), below which the text does not answer
 RETRIEVAL_WEIGHT = 4.0  # logits that the best found passage is ahead of one that was not found
 MOST_EVIDENCE = 3
 CANDIDATES = 12  # passages found that are read
@@ -43,7 +44,7 @@ class Found:
     @property
     def score(self) -> float:
         """p(answer | passage), in [0, 1]."""
-        return 1 / (1 + math.exp(-self.logit)) if self.logit > -700 else 0.0
+        return 1 / (1 + math.exp(-max(self.logit / LOGIT_SCALE, -700)))
 
 
 def question_ids(encoder: Encoder, question: str) -> tuple[int, ...]:
