@@ -14,7 +14,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from examples.evaluate.evaluate import normalised, word_f1
+from examples.evaluate.collection import require
+from examples.evaluate.measures import normalised, word_f1
 from examples.evaluate.sets import read_rows
 from lindoc.core.formats import find_sources
 from lindoc.core.pipeline import Library
@@ -83,6 +84,7 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=8, help="answerable ones a document, and as many others")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
+    require([args.tasks / "squad_article/dev_v1.jsonl.zst", args.tasks / "cuad/dev.jsonl.zst"], args.tasks)
     encoder, draw = load_encoder("lindoc-small"), random.Random(args.seed)
     measure("squad", squad(args.tasks, args.articles, args.questions, draw), encoder)
     measure("cuad", cuad(args.tasks, args.contracts, args.questions, draw), encoder)

@@ -58,7 +58,7 @@ def split_text(text: str, limit: int = SEGMENT_CHARS) -> list[str]:
     return segments
 
 
-def _segment_borders(text: str, segments: list[str]) -> list[int]:
+def segment_starts(text: str, segments: list[str]) -> list[int]:
     """Start of each segment in the text (blank stretches between segments are skipped)."""
     starts, position = [], 0
     for segment in segments:
@@ -103,7 +103,7 @@ def cuad(path: Path) -> list[LabelledDocument]:
     for row in read_rows(path):
         by_category = {qa["category"]: qa for qa in row["qas"]}
         document = LabelledDocument(split_text(row["context"]), row["title"])
-        starts = _segment_borders(row["context"], document.segments)
+        starts = segment_starts(row["context"], document.segments)
         parties = [a["text"] for a in by_category["Parties"]["answers"]] if "Parties" in by_category else []
         parties = sorted((p for p in parties if 5 < len(p) < 60), key=len, reverse=True)[:2]
         name_answers = by_category["Document Name"]["answers"] if "Document Name" in by_category else []
@@ -128,7 +128,7 @@ def evidence_inference(path: Path) -> list[LabelledDocument]:
     documents = []
     for row in read_rows(path):
         document = LabelledDocument(split_text(row["context"]), row["title"])
-        starts = _segment_borders(row["context"], document.segments)
+        starts = segment_starts(row["context"], document.segments)
         for qa in row["qas"]:
             spans = [(a["start"], a["start"] + len(a["text"])) for a in qa["answers"]]
             gold = sorted({i for a, b in spans for i in _touching(starts, document.segments, a, b)})
