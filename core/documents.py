@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +110,24 @@ class Segment:
         return mark.line + self.text.count("\n", begin - self.start, offset - self.start)
 
 
+class Decisions(NamedTuple):
+    """How a source is read. Fields that do not apply are empty."""
+
+    kind: str  # "pdf" | "text" | "markdown" | "code" | "chat"
+    encoding: str = ""
+    pattern: str = ""  # of a chat
+
+    def __str__(self) -> str:
+        detail = ", ".join(filter(None, (self.pattern, self.encoding)))
+        return f"{self.kind} ({detail})" if detail else self.kind
+
+
 @dataclass(slots=True)
 class ReadReport:
-    """What a reader survived or noticed, filled while it is read."""
+    """What was decided of a document when it was opened, and what its reader survived or noticed, filled while it is
+    read."""
 
+    decisions: Decisions | None = None  # None where there was nothing to decide
     failures: list[str] = field(default_factory=list)  # "page 7: reason"
     warnings: list[str] = field(default_factory=list)  # "is a scan: no text on 12 of 12 pages; run OCR first"
 

@@ -1,7 +1,8 @@
 """Canonical text to segments of at most `limit` tokens: natural pieces, small neighbours joined.
 
-Every decision is made from the text up to a segment's end and the atom after it, so text that is appended changes
-only the last, open segment.
+Every decision is made from the text up to a segment's end, what border a reader sees after it, and that more follows
+than fits. So text that is appended to whole lines changes only the last, open segment; a line that was not ended may
+turn out to begin a section, and then the border before it may move as well.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from lindoc.core.atoms import NO_TOKEN, Atom, atoms, cover
+from lindoc.core.atoms import NO_TOKEN, Atom, Cutter, atoms, cover
 from lindoc.core.documents import Document, Mark, Segment
 from lindoc.models.encoder import Encoding, Tokenizer
 
@@ -28,13 +29,13 @@ def segments(document: Document, tokenizer: Tokenizer, limit: int = 254) -> Iter
     lies in exactly one segment and inside some token's offsets. Raises DocumentError.
     """
     index = 0
-    for group in _groups(atoms(document.pieces(), document, tokenizer, limit), limit):
+    for group in _groups(atoms(document.pieces(), document, tokenizer), Cutter(document, tokenizer), limit):
         if any(not atom.text.isspace() for atom in group):
             yield _segment(index, group, tokenizer)
             index += 1
 
 
-def _groups(stream: Iterator[Atom], limit: int) -> Iterator[list[Atom]]:
+def _groups(stream: Iterator[Atom], cutter: Cutter, limit: int) -> Iterator[list[Atom]]:
     least, enough = min(LEAST, limit // 4), min(ENOUGH, 3 * limit // 5)
     opened: list[Atom] = []
     tokens = 0
@@ -42,13 +43,19 @@ def _groups(stream: Iterator[Atom], limit: int) -> Iterator[list[Atom]]:
         if opened and ((atom.boundary == 2 and tokens >= least) or (atom.boundary == 1 and tokens >= enough)):
             yield opened
             opened, tokens = [], 0
-        while opened and tokens + atom.tokens > limit:
-            cut = _best_cut(opened, atom, least)
-            yield opened[:cut]
-            opened = opened[cut:]
+        rest = atom
+        while (stop := cutter.overflow(rest, limit - tokens)) is not None:
+            if tokens >= least:
+                cut = _best_cut(opened, rest, least)
+                yield opened[:cut]
+                opened = opened[cut:]
+            else:
+                head, rest = cutter.split(rest, stop, limit - tokens)
+                yield [*opened, head]
+                opened = []
             tokens = sum(one.tokens for one in opened)
-        opened.append(atom)
-        tokens += atom.tokens
+        opened.append(rest)
+        tokens += rest.tokens
     if opened:
         yield opened
 

@@ -79,16 +79,21 @@ class ChatDocument(LineDocument):
     def __init__(self, source: Source, text: TextFile, pattern: str):
         super().__init__(source, text)
         self.pattern = pattern
+        self._other = Line(0, 0, "")  # the first of lines that begin messages written another way
+        self._others = 0  # how many of them there are in a row
 
     def pieces(self) -> Iterator[Piece]:
         parts: list[str] = []
         mark, boundary, length = Mark(0, line=1), 2, 0
         before: Header | None = None
+        self._other, self._others = Line(0, 0, ""), 0
         for line in self.text.lines():
             found = header(self.pattern, line.text) if not line.continued else None
             if parts and (found or length > MAX_MESSAGE):
                 yield Piece("".join(parts), mark, boundary)
                 parts, length, boundary = [], 0, 0
+            if not line.continued:
+                self._look_for_another(line, found)
             if found:
                 mark = Mark(line.start, None, None, line.number, (mark.message or 0) + 1, found.speaker, found.time)
                 boundary = _boundary(before, found)
@@ -99,6 +104,25 @@ class ChatDocument(LineDocument):
             length += len(line.text)
         if parts:
             yield Piece("".join(parts), mark, boundary)
+
+    def _look_for_another(self, line: Line, found: Header | None) -> None:
+        """Report messages written another way than the log was taken for; it stays what it was taken for."""
+        other = None if found or not line.text.strip() else another(self.pattern, line.text)
+        if other is None:
+            self._others = 0 if found or line.text.strip() else self._others
+            return
+        self._other = line if not self._others else self._other
+        self._others += 1
+        if self._others == LEAST and not any(" begin to be written as " in said for said in self.report.warnings):
+            self.report.warnings.append(
+                f"line {self._other.number}: messages begin to be written as {other}; they are read as {self.pattern}"
+            )
+
+
+def another(pattern: str, line: str) -> str | None:
+    """The pattern other than this one of whose messages the line may be the first."""
+    found = ((name, header(name, line)) for name in PATTERNS if name != pattern)
+    return next((name for name, begun in found if begun and begun.speaker), None)
 
 
 def _continued(mark: Mark, line: Line) -> Mark:

@@ -55,18 +55,22 @@ class Source:
             raise DocumentError(self.name, "is empty")
         return head
 
-    def fingerprint(self) -> tuple[int, str]:
-        """Size in bytes and SHA-256 of the source."""
+    def fingerprint(self, most: int = sys.maxsize) -> tuple[int, str]:
+        """Size in bytes and SHA-256 of the source, or of its first `most` bytes."""
         digest, size = hashlib.sha256(), 0
         with self.opened() as handle:
             handle.seek(0)
             try:
-                while block := handle.read(HASH_BLOCK):
+                while block := handle.read(min(HASH_BLOCK, most - size)):
                     digest.update(block)
                     size += len(block)
             except OSError as exc:
                 raise DocumentError(self.name, why(exc)) from exc
         return size, digest.hexdigest()
+
+    def begins_with(self, size: int, sha256: str) -> bool:
+        """Whether its first `size` bytes have this hash."""
+        return self.fingerprint(size) == (size, sha256)
 
 
 def find_sources(

@@ -54,6 +54,25 @@ def test_appending_line_by_line(name: str, document: Make, wordpiece: Tokenizer)
     assert len(before) > 3
 
 
+@settings(QUICK, max_examples=20)
+@given(cut=st.integers(1, 1300), limit=st.sampled_from([12, 30, 254]), step=st.sampled_from(["word", "line", "run"]))
+def test_a_text_may_go_on_anywhere_in_a_paragraph(
+    cut: int, limit: int, step: str, document: Make, wordpiece: Tokenizer
+) -> None:
+    """A line, a word or a run without a break that is not ended yet: only the last segment may change."""
+    text = {"word": " ".join(PROSE.split()), "line": LONG, "run": "Begun: " + "zqxjabcde" * 150}[step]
+    cut = min(cut, len(text) - 1) if step != "line" else LONG.find("\n", cut) + 1 or len(LONG)
+    before = [segment for segment, _ in segments(document("a.txt", text[:cut]), wordpiece, limit)]
+    after = [segment for segment, _ in segments(document("a.txt", text), wordpiece, limit)]
+    assert after[: max(len(before) - 1, 0)] == before[:-1]
+
+
+def test_a_heading_stays_with_a_long_paragraph(document: Make, wordpiece: Tokenizer) -> None:
+    text = "THE VOYAGE\n\n" + "The captain wrote that the ice was heavy and asked for coal. " * 40
+    first, *_ = (segment for segment, _ in segments(document("a.txt", text), wordpiece))
+    assert first.text.startswith("THE VOYAGE") and first.tokens > 200 and first.text.endswith("coal.")
+
+
 def test_encodings_are_those_of_the_segments_text(document: Make, wordpiece: Tokenizer) -> None:
     for segment, encoding in segments(document("prose.txt", PROSE), wordpiece):
         (alone,) = wordpiece.encode([segment.text])
@@ -110,6 +129,10 @@ PROSE = "\n".join(
         for part in range(6)
     )
     for number in range(1, 6)
+)
+LONG = "\n".join(  # one paragraph of many lines
+    f"{'although' if line % 3 else 'because'} nobody in the {line}th house had seen the ship, which was said to be lost"
+    for line in range(40)
 )
 CODE = "import functools\n\ncache = functools.cache\n\n\n" + "\n\n".join(
     f"@cache\ndef area_{name}(width: float, height: float) -> float:\n"
