@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from lindoc.kernels.backend import Operator, chosen
+from lindoc.kernels.backend import Operator, chosen, lazy
 from lindoc.kernels.delta_rule import chunked, reference
 
 __all__ = ["BACKENDS", "delta_rule"]
@@ -12,6 +12,7 @@ __all__ = ["BACKENDS", "delta_rule"]
 BACKENDS: dict[str, Operator] = {
     "reference": reference.delta_rule,
     "chunked": chunked.delta_rule,
+    "triton": lazy("lindoc.kernels.delta_rule.fused", "delta_rule"),
 }
 
 

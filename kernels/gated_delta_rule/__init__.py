@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from lindoc.kernels.backend import Operator, chosen
+from lindoc.kernels.backend import Operator, chosen, lazy
 from lindoc.kernels.gated_delta_rule import chunked, reference
 
 __all__ = ["BACKENDS", "gated_delta_rule"]
@@ -12,6 +12,7 @@ __all__ = ["BACKENDS", "gated_delta_rule"]
 BACKENDS: dict[str, Operator] = {
     "reference": reference.gated_delta_rule,
     "chunked": chunked.gated_delta_rule,
+    "triton": lazy("lindoc.kernels.gated_delta_rule.fused", "gated_delta_rule"),
 }
 
 
