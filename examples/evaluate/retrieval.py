@@ -96,6 +96,7 @@ def after_another(documents: list[list[Text]], states: States, ours: Runner) -> 
     return ours.embed_after([text for document in documents for text in document], states, rows)
 
 
+@torch.inference_mode()
 def after_the_head(documents: list[list[Text]], ours: Runner) -> torch.Tensor:
     """The first two segments carried; every later one reads the state after them, and nothing else is kept."""
     heads, states = ours.embed_documents([document[:HEAD] for document in documents])
