@@ -33,7 +33,8 @@ class Batch:
     groups: dict[str, slice]  # windows of each group
     segment: np.ndarray  # (carried windows,) index among all sets' segments, 0 for absent
     plain: np.ndarray  # (carried windows,) bool: the target is the bare segment's
-    held: np.ndarray  # (carried windows,) float32, weight of the target
+    held: np.ndarray  # (carried windows,) float64, weight of the target
+    document: np.ndarray  # (carried windows,) number of its document in the batch, -1 for absent
     query_index: np.ndarray  # (MAX_QUERIES,) among all sets' queries, 0 for absent
     query_weight: np.ndarray  # (MAX_QUERIES,) float32, 0 for absent
     gold: np.ndarray  # (G, 2) query, window
@@ -82,7 +83,7 @@ class Sampler:
         documents = [0]
         groups: dict[str, slice] = {}
         queries: list[tuple[str, int, list[int], float]] = []  # set, query, gold windows, weight
-        targets: list[tuple[int, bool, float]] = []  # segment among all, whether bare, weight; of each window
+        targets: list[tuple[int, bool, float, int]] = []  # segment, whether bare, weight, document; of each window
         sentences: list[tuple[float, ...]] = []
         for group, (n_document, n_window) in DOCUMENTS.items():
             name = group if group != "other" else self.draw.choice([n for n, _ in OTHERS], p=[p for _, p in OTHERS])
@@ -98,8 +99,11 @@ class Sampler:
                 reset = self.draw.random() < RESET[group]
                 windows += [(*spans[s], 0, 0, spans[s][1] + 2) for s in chosen] + [ABSENT] * (n_window - len(chosen))
                 documents += range(documents[-1] + 1, len(windows) + 1) if reset else [len(windows)]
-                targets += [(self.first[name, "segments"] + int(s), reset or s == first, HELD[group]) for s in chosen]
-                targets += [(0, True, 0.0)] * (n_window - len(chosen))
+                number = len(targets)
+                targets += [
+                    (self.first[name, "segments"] + int(s), reset or s == first, HELD[group], number) for s in chosen
+                ]
+                targets += [(0, True, 0.0, -1)] * (n_window - len(chosen))
                 if group == "salience":
                     sentences += [(place[s], a + 1, b + 1, y) for s in place for _, a, b, y in self.sentences[s]]
                 else:
@@ -107,7 +111,7 @@ class Sampler:
             groups[group] = slice(begin, len(windows))
         n_carried = self._fill(windows, 0, 0)
         documents.append(n_carried)
-        targets += [(0, True, 0.0)] * (n_carried - len(targets))
+        targets += [(0, True, 0.0, -1)] * (n_carried - len(targets))
         return self._singles(windows, documents, n_carried, groups, queries, targets, sentences)
 
     def _queries(self, name: str, d: int, place: dict[int, int], group: str) -> list[tuple[str, int, list[int], float]]:

@@ -9,11 +9,14 @@ Texts become (offset, length) pairs into the flat array, without [CLS] and [SEP]
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 import random
 import re
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -22,6 +25,8 @@ from examples.evaluate.sets import LabelledDocument, load, read_rows, split_text
 
 MAX_TOKENS = 254  # a window of 256 less [CLS] and [SEP]
 CORPUS_CHARS = 120_000  # of one document; longer ones give several stretches
+NAMED = re.compile(r"[A-Z\d]")  # how a name or a number begins
+CLAUSES = Path(__file__).with_name("clauses.json")  # category of CUAD -> the same asked as a user would
 PAIR_SETS = ("citance_to_paper", "medquad", "tldr_pages", "nl2bash", "python_docstrings")
 
 
@@ -101,41 +106,63 @@ def corpus(shard: Path, seed: int, limit: int | None) -> list[LabelledDocument]:
             if len(document.segments) < 4:
                 continue
             for i, segment in enumerate(document.segments):
-                if draw.random() < 0.75 and (query := weak_query(document.title, segment, draw)):
-                    document.queries.append((query, [i]))
+                if draw.random() < 0.75:
+                    query, answer = weak_query(document.title, segment, draw)
+                    if query:
+                        document.queries.append((query, [i]))
+                    if NAMED.match(answer) and segment.count(answer) == 1:
+                        at = segment.index(answer)
+                        document.spans.append((query, i, at, at + len(answer)))
             documents.append(document)
             if limit and len(documents) >= limit:
                 return documents
     return documents
 
 
-def weak_query(title: str, segment: str, draw: random.Random) -> str:
-    """The title with a few of the segment's words, or one of its sentences as a cloze question; "" for a poor one."""
+def weak_query(title: str, segment: str, draw: random.Random) -> tuple[str, str]:
+    """The title with a few of the segment's words, or one of its sentences as a cloze question with its answer; "" for
+    what there is not."""
     words = re.findall(r"[A-Za-z][\w-]{3,}", segment)
     if len(words) <= 8:
-        return ""
+        return "", ""
     if draw.random() < 0.35:
-        return f"{title} {' '.join(draw.sample(words, draw.randint(2, 5)))}"
-    question = cloze(draw.choice(re.split(r"(?<=[.!?])\s+|\n+", segment)).split(), draw)
-    return f"{title}: {question}" if question and draw.random() < 0.2 else question
+        return f"{title} {' '.join(draw.sample(words, draw.randint(2, 5)))}", ""
+    question, answer = cloze(draw.choice(re.split(r"(?<=[.!?])\s+|\n+", segment)).split(), draw)
+    return (f"{title}: {question}" if question and draw.random() < 0.2 else question), answer
 
 
-def cloze(words: list[str], draw: random.Random) -> str:
+def cloze(words: list[str], draw: random.Random) -> tuple[str, str]:
     """A phrase gives way to a question word and some other words are left out (after arXiv 1906.04980)."""
     if len(words) < 6:
-        return ""
+        return "", ""
     if len(words) > 24:
         begin = draw.randrange(len(words) - 23)
         words = words[begin : begin + 24]
-    named = [i for i, w in enumerate(words) if i and (w[0].isupper() or w[0].isdigit())]
+    named = [i for i, w in enumerate(words) if i and NAMED.match(w)]
     at = draw.choice(named) if named and draw.random() < 0.7 else draw.randrange(len(words))
-    phrase = words[at]
-    if phrase[0].isdigit():
-        ask = draw.choice(("when", "what year") if re.match(r"1\d{3}|20\d\d", phrase) else ("how many", "how much"))
+    first, end = words[at], at + draw.randint(1, 3)
+    if at in named:  # the whole name or number
+        end = at + 1
+        while end in named and not words[end - 1].endswith((",", ".", ";", ":")):
+            end += 1
+    if first[0].isdigit():
+        ask = draw.choice(("when", "what year") if re.match(r"1\d{3}|20\d\d", first) else ("how many", "how much"))
     else:
-        ask = draw.choice(("who", "what", "which", "where") if phrase[0].isupper() else ("what", "how", "what kind of"))
-    kept = [w for i, w in enumerate(words) if not at <= i < at + draw.randint(1, 3) and draw.random() < 0.75]
-    return f"{ask} {' '.join(kept)}?" if len(kept) > 3 else ""
+        ask = draw.choice(("who", "what", "which", "where") if first[0].isupper() else ("what", "how", "what kind of"))
+    kept = [w for i, w in enumerate(words) if not at <= i < end and draw.random() < 0.75]
+    if len(kept) <= 3:
+        return "", ""
+    return f"{ask} {' '.join(kept)}?", " ".join(words[at:end]).strip(".,;:!?()[]\"'“”’")
+
+
+def ask_plainly(documents: list[LabelledDocument], rows: Iterable[dict[str, Any]], draw: random.Random) -> None:
+    """CUAD's questions once more as a user would ask them, answerable and not."""
+    plain = json.loads(CLAUSES.read_text(encoding="utf-8"))
+    plain = {category.lower(): questions for category, questions in plain.items()}
+    asked = {qa["question"]: plain[qa["category"].lower()] for row in rows for qa in row["qas"]}
+    for document in documents:
+        document.spans += [(draw.choice(asked[question]), *place) for question, *place in document.spans]
+        document.unanswerable += [draw.choice(asked[question]) for question in document.unanswerable]
 
 
 def summaries(tasks: Path) -> tuple[list[LabelledDocument], list[list[tuple[int, int, int, float]]]]:
@@ -198,7 +225,10 @@ def main() -> None:
     start = time.time()
     builder = Builder(args.tokenizer)
     for name in ("squad", "cuad", "evidence", "qmsum", "crd3"):
-        builder.add_documents(name, load(args.tasks, name, "train"))
+        labelled = load(args.tasks, name, "train")
+        if name == "cuad":
+            ask_plainly(labelled, read_rows(args.tasks / "cuad/train.jsonl.zst"), random.Random(args.seed))
+        builder.add_documents(name, labelled)
     add_summaries(builder, args.tasks)
     pairs = [
         (row["query"], row["positive"])

@@ -8,9 +8,10 @@ import numpy as np
 
 from examples.train.packed import WIDTH
 
-SETS = (("squad", 0.8), ("cuad", 0.13), ("evidence", 0.07))
+SETS = (("squad", 0.66), ("cuad", 0.15), ("evidence", 0.06), ("corpus", 0.13))
 TOKENS = 1 << 16
 ELSEWHERE = 0.22  # share of questions put to another passage of the same document
+FOREIGN = 0.05  # share put to a passage of any document of the corpus
 IMPOSSIBLE = 0.5  # share of CUAD's windows with a question that the whole contract does not answer
 CROPPED = 0.5  # share of answered passages that begin later, so that the answer's place says nothing
 LEAST = 48  # tokens that a cropped passage keeps
@@ -53,15 +54,19 @@ class QuestionSampler:
         i = int(self.draw.integers(len(table)))
         segment, start, end = map(int, table[i])
         question = self.arrays[f"{name}.questions"][i]
-        answered = True
+        answered, v = True, self.draw.random()
+        passages = self.arrays[f"{name}.segments"]
         if name == "cuad" and self.draw.random() < IMPOSSIBLE:
             j = int(self.draw.integers(len(self.arrays["cuad.impossible"])))
             question, answered = self.arrays["cuad.impossible"][j], False
             first, count = self.arrays["cuad.documents"][self.arrays["cuad.impossible_document"][j]]
             segment = int(first + self.draw.integers(count))
-        elif self.draw.random() < ELSEWHERE:
+        elif v < ELSEWHERE:
             segment, answered = self._neighbour(name, segment), False
-        offset, length = map(int, self.arrays[f"{name}.segments"][segment])
+        elif v < ELSEWHERE + FOREIGN:
+            passages, answered = self.arrays["corpus.segments"], False
+            segment = int(self.draw.integers(len(passages)))
+        offset, length = map(int, passages[segment])
         if answered and self.draw.random() < CROPPED and min(start, length - LEAST) > 0:
             skipped = int(self.draw.integers(min(start, length - LEAST) + 1))
             offset, length, start, end = offset + skipped, length - skipped, start - skipped, end - skipped

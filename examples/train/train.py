@@ -30,6 +30,7 @@ from lindoc.models.lindoc_small.modeling import Packing
 
 TEMPERATURE = 0.05
 MASKED = 0.1  # share of tokens
+INSIDE = 0.3  # weight of the same contrast among the query's own document's segments (arXiv 2505.24782)
 HOLD = 2.0  # weight of the queries' likeness to the teacher's
 SLICES = ((384, 1.0), (128, 0.3), (64, 0.3))  # Matryoshka sizes and weights
 
@@ -155,6 +156,11 @@ class Trainer:
         gold = torch.from_numpy(batch.gold).to(device)
         q = e[groups["queries"]]
         loss["query"] = (contrast(q, mine, gold, live) * weight).sum() / 12
+        document = torch.from_numpy(batch.document).to(device)
+        own = torch.full((len(q),), -2, device=device)
+        own[gold[:, 0]] = document[gold[:, 1]]
+        inside = contrast(q, mine, gold, live & (own[:, None] == document))
+        loss["inside"] = INSIDE * (inside * weight).sum() / 12
         asked = self.targets["queries"][torch.from_numpy(batch.query_index).to(device)].float()
         loss["hold"] = HOLD * ((1 - (q * asked).sum(-1)) * (weight > 0)).sum() / (weight > 0).sum().clamp(min=1)
         loss["pair"] = 0.15 * self._pairs(e[groups["pair_queries"]], e[groups["pair_positives"]])
