@@ -61,6 +61,8 @@ def from_documents(name: str, documents: list[LabelledDocument]) -> Collection:
         groups = {" question": everything[::2], " title: question": everything[1::2]}
     else:
         groups = {"": everything, " far": [q for q, (_, gold, _) in enumerate(asked) if min(gold) >= FAR]}
+        for kind in sorted({d.kind for d in documents} - {""}):
+            groups[f" {kind}"] = [q for q, (_, _, i) in enumerate(asked) if documents[i].kind == kind]
     return Collection(
         name,
         [d.segments for d in documents],
@@ -125,10 +127,10 @@ def require(files: Sequence[Path], tasks: Path) -> None:
     """Ends the program with exit code 4 and one line if a file is missing."""
     missing = [file for file in files if not file.is_file()]
     if missing:
+        others = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
         print(
-            f"{missing[0]} is missing{f' ({len(missing)} files are)' if len(missing) > 1 else ''}: lay the sets out as "
-            f"{tasks}/NAME/dev.jsonl.zst and {tasks.parent}/pretrain/valid.jsonl.zst, then run again with "
-            f"--tasks {tasks}, or name those you have with --sets",
+            f"{missing[0]} is missing{others}: the labelled sets belong at {tasks}/NAME/dev.jsonl.zst and the corpus at "
+            f"{tasks.parent}/pretrain/valid.jsonl.zst; --tasks names another folder of sets",
             file=sys.stderr,
         )
         raise SystemExit(4)

@@ -82,7 +82,9 @@ def contextual(rows: Iterable[dict[str, Any]], limit: int | None = None) -> list
     stretches = [stretch for draft in drafts for stretch in _stretches(draft.row["text"])]
     counts = Counter(word for stretch in stretches for word in stretch)
     common = frozenset(word for word, n in counts.items() if COMMON <= n <= TOO_COMMON * len(stretches)) - GENERIC
-    documents = [LabelledDocument(d.segments, d.row["title"], list(_queries(d, common))) for d in drafts]
+    documents = [
+        LabelledDocument(d.segments, d.row["title"], list(_queries(d, common)), kind=d.row["kind"]) for d in drafts
+    ]
     return documents if limit is None else [d for d in documents if d.queries][:limit]
 
 

@@ -28,7 +28,7 @@ from examples.evaluate.measures import spearman
 from examples.evaluate.retrieval import search
 from examples.evaluate.runner import Runner, load_tokenizer, load_weights, packaged_minilm
 from examples.evaluate.sets import read_rows
-from examples.evaluate.table import Rows, control_line, figure_line, rows_of
+from examples.evaluate.table import Rows, control_line, figure_line, hybrid_line, rows_of
 from lindoc.models.lindoc_small.from_minilm import load_minilm
 
 
@@ -43,6 +43,8 @@ def retrieval(args: argparse.Namespace, ours: Runner, minilm: Runner) -> Rows:
             print(figure_line(key, row), flush=True)
         rows |= found
         note(begin, name)
+    if rows:
+        print(hybrid_line(rows))
     gained = {name: row for name, row in rows.items() if "gain" in row}
     if gained:
         print("\nControls of the gain")
@@ -61,11 +63,10 @@ def reader(args: argparse.Namespace, ours: Runner) -> Rows:
     squad = reading.Squad.load(args.tasks, args.limit)
     rows = {"SQuAD v1.1 dev": reading.exact_and_f1(ours, squad)}
     print("\n{:28} EM {EM:.2f}  F1 {F1:.2f}".format("SQuAD v1.1 dev", **rows["SQuAD v1.1 dev"]), flush=True)
-    for name, measured in (
-        ("SQuAD abstention", lambda: reading.squad_abstention(ours, squad)),
-        ("CUAD abstention", lambda: reading.cuad_abstention(ours, args.tasks, args.limit)),
-    ):
-        row = rows[name] = measured()
+    rows["SQuAD abstention"] = reading.squad_abstention(ours, squad)
+    rows["CUAD abstention"] = reading.cuad_abstention(ours, args.tasks, args.limit)
+    for name in ("SQuAD abstention", "CUAD abstention"):
+        row = rows[name]
         line = "{questions:6} questions  best F1 {best F1:6.2f}  at {threshold:6.2f}  always answering {always:6.2f}"
         contracts = f"  {row['contracts']} contracts" if "contracts" in row else ""
         print(f"{name:28} {line.format(**row)}{contracts}", flush=True)

@@ -23,6 +23,7 @@ class LabelledDocument:
     more_queries: list[tuple[str, list[int]]] = field(default_factory=list)  # for training only
     spans: list[tuple[str, int, int, int]] = field(default_factory=list)  # question, segment, start, end (in segment)
     unanswerable: list[str] = field(default_factory=list)  # questions that no segment answers
+    kind: str = ""  # of a set that mixes several
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:

@@ -38,6 +38,14 @@ def control_line(name: str, row: Row) -> str:
     return f"{name:28} gain {row['gain']:6.2f}  {'  '.join(cells)}  {verdict(row)}"
 
 
+def hybrid_line(rows: Rows) -> str:
+    """How far the hybrid is ahead of the better of its two halves: at worst, and on average over the rows."""
+    ahead = {name: row["hybrid"] - max(row["bm25"], row.get("carried", row["reset"])) for name, row in rows.items()}
+    worst = min(ahead, key=ahead.__getitem__)
+    mean = sum(ahead.values()) / len(ahead)
+    return f"hybrid over the better of bm25 and carried: mean {mean:+.2f}, worst {ahead[worst]:+.2f} ({worst})"
+
+
 def verdict(row: Row) -> str:
     """Whether the gain stands, and if not, which control explains it."""
     said = [] if row["reset"] >= row["minilm"] else ["reset is below MiniLM"]
