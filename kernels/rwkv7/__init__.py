@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from lindoc.kernels.backend import Operator, chosen
+from lindoc.kernels.backend import Operator, chosen, lazy
 from lindoc.kernels.rwkv7 import chunked, reference
 
 __all__ = ["BACKENDS", "rwkv7"]
@@ -12,6 +12,7 @@ __all__ = ["BACKENDS", "rwkv7"]
 BACKENDS: dict[str, Operator] = {
     "reference": reference.rwkv7,
     "chunked": chunked.rwkv7,
+    "triton": lazy("lindoc.kernels.rwkv7.fused", "rwkv7"),
 }
 
 
