@@ -11,7 +11,7 @@ from itertools import accumulate
 import numpy as np
 import torch
 
-from lindoc.core.search import DENSE_SHARE, POOL
+from lindoc.core.search import DENSE_SHARE, POOL, STOP_WORDS
 
 TOKENIZE = "porter unicode61"
 K1, B = 1.2, 0.75  # FTS5's constants
@@ -50,9 +50,14 @@ class WordIndex:
         return torch.from_numpy(out)
 
 
-def query_terms(queries: Sequence[str]) -> list[list[str]]:
-    """The FTS5 terms of "any of its words" for each query, each word once."""
+def query_terms(queries: Sequence[str], *, telling: bool = False) -> list[list[str]]:
+    """The FTS5 terms of "any of its words" for each query, each word once.
+
+    telling : without stop words unless there are no others, as the product asks
+    """
     words = [list(dict.fromkeys(re.findall(r"[^\W_]+", query.lower()))) for query in queries]
+    if telling:
+        words = [[word for word in some if word not in STOP_WORDS] or some for some in words]
     known = list(dict.fromkeys(word for some in words for word in some))
     terms: dict[int, list[str]] = {}
     for term, at, _ in _occurrences(known):

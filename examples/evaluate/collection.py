@@ -129,7 +129,7 @@ def require(files: Sequence[Path], tasks: Path) -> None:
     if missing:
         others = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
         print(
-            f"{missing[0]} is missing{others}: the labelled sets belong at {tasks}/NAME/dev.jsonl.zst and the corpus at "
+            f"{missing[0]} is missing{others}: the labelled sets belong at {tasks}/NAME/dev.jsonl.zst, the corpus at "
             f"{tasks.parent}/pretrain/valid.jsonl.zst; --tasks names another folder of sets",
             file=sys.stderr,
         )

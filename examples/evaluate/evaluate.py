@@ -5,7 +5,8 @@
 DATA/tasks/NAME/dev.jsonl.zst are the labelled sets, DATA/pretrain/valid.jsonl.zst the texts of the contextual set.
 nDCG@10 over all passages of all documents of a set pooled. "far": queries whose gold segments all lie at least 40
 segments in. "inside": only the segments of the query's own document are ranked. reset: every segment read alone;
-carried: after the segments before it; hybrid: the product's mix of bm25 and carried; gain: carried - reset.
+carried: after the segments before it; bm25: SQLite's FTS5, any word of the query; hybrid: the product's mix of carried
+and bm25, which it asks without stop words; gain: carried - reset.
 Controls of the gain: "title. segment" read alone; every segment after the state of another document; the state after
 the first two segments for all later ones. Then STS-B (Spearman), the reader (SQuAD v1.1 EM and F1), abstention (the
 best F1 of answer against no answer) and summaries (ROUGE, recall of spans).

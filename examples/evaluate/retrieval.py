@@ -32,31 +32,34 @@ def search(collection: Collection, ours: Runner, minilm: Runner) -> Found:
     passages = embed_passages(collection, ours, minilm)
     texts = ours.cut(collection.queries)
     mine, theirs = ours.embed(texts), minilm.embed(texts)
-    words, terms = WordIndex(collection.segments), query_terms(collection.queries)
+    index = WordIndex(collection.segments)
+    terms, telling = query_terms(collection.queries), query_terms(collection.queries, telling=True)
     owners = torch.tensor(collection.owners, device=ours.device)
     pooled: dict[str, list[Figures]] = {}
     inside: dict[str, list[Figures]] = {}
     for begin in range(0, len(texts), AT_ONCE):
         part = slice(begin, begin + AT_ONCE)
         cosines = {name: (theirs if "minilm" in name else mine)[part] @ x.T for name, x in passages.items()}
-        bm25 = words.scores(terms[part]).to(ours.device)
-        for name, scores in rankings(cosines, bm25):
+        bm25, words = (index.scores(some[part]).to(ours.device) for some in (terms, telling))
+        for name, scores in rankings(cosines, bm25, words):
             scores = best_of_document(scores, owners, len(collection.documents)) if collection.whole else scores
             pooled.setdefault(name, []).append(ndcg(scores, collection.gold[part]))
         if collection.own:
             own = torch.tensor(collection.own[part], device=ours.device)
             outside = owners[None, :] != own[:, None]
             cosines = {name: x.masked_fill(outside, -torch.inf) for name, x in cosines.items()}
-            for name, scores in rankings(cosines, bm25.masked_fill(outside, 0)):
+            for name, scores in rankings(cosines, bm25.masked_fill(outside, 0), words):
                 inside.setdefault(name, []).append(ndcg(scores, collection.gold[part]))
     return Found(*({name: np.concatenate(x) for name, x in figures.items()} for figures in (pooled, inside)))
 
 
-def rankings(cosines: dict[str, torch.Tensor], bm25: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
-    """Scores (Q, n) of every column and control, -inf for what is not found."""
+def rankings(
+    cosines: dict[str, torch.Tensor], bm25: torch.Tensor, words: torch.Tensor
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """Scores (Q, n) of every column and control, -inf for what is not found. `words`: BM25 as the product asks it."""
     yield from cosines.items()
     yield "bm25", bm25.masked_fill(bm25 <= 0, -torch.inf)
-    yield "hybrid", hybrid(cosines.get("carried", cosines["reset"]), bm25)
+    yield "hybrid", hybrid(cosines.get("carried", cosines["reset"]), words)
 
 
 def best_of_document(scores: torch.Tensor, owners: torch.Tensor, documents: int) -> torch.Tensor:

@@ -43,6 +43,11 @@ def test_bm25_is_that_of_fts5() -> None:
     database.close()
 
 
+def test_stop_words_are_left_out_unless_there_are_no_others() -> None:
+    asked = query_terms(["What is the clause of rent?", "what is it"], telling=True)
+    assert asked == [["claus", "rent"], ["what", "is", "it"]]
+
+
 def test_bm25_of_words_that_occur_nowhere() -> None:
     assert not WordIndex(["one", "two"]).scores(query_terms(["three", "", "!?"])).any()
 
