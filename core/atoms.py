@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from lindoc.core.documents import Document, Mark, Piece
+from lindoc.core.errors import DocumentError
 from lindoc.core.repair import RUN, Repaired, repair, split_runs
 from lindoc.core.sentences import sentences
 from lindoc.models.encoder import Encoding, Tokenizer
@@ -34,15 +35,23 @@ class Atom:
     def tokens(self) -> int:
         return len(self.encoding.ids)
 
+    @property
+    def end(self) -> int:
+        return self.mark.start + len(self.text)
+
 
 def atoms(pieces: Iterable[Piece], document: Document, tokenizer: Tokenizer) -> Iterator[Atom]:
     """One atom a piece, of any length; all text is kept, white space included."""
     batch: list[Piece] = []
-    for piece in pieces:
-        batch.append(piece)
-        if len(batch) == BATCH:
-            yield from _of_batch(batch, document, tokenizer)
-            batch = []
+    try:
+        for piece in pieces:
+            batch.append(piece)
+            if len(batch) == BATCH:
+                yield from _of_batch(batch, document, tokenizer)
+                batch = []
+    except DocumentError:
+        yield from _of_batch(batch, document, tokenizer)  # what came before it is as good as ever
+        raise
     yield from _of_batch(batch, document, tokenizer)
 
 
@@ -121,8 +130,8 @@ class Cutter:
             second = Encoding(ids[tokens:], offsets, atom.encoding.unknown - first.unknown)
         else:  # the cut changed what stands beside it
             (second,) = self._encode(atom.text[at:])
-        rest = Atom(atom.text[at:], _moved(atom, at), 0, second)
-        return Atom(atom.text[:at], atom.mark, atom.boundary, first), rest
+        after = Piece(atom.text, atom.mark).after(atom.mark.start + at)
+        return Atom(atom.text[:at], atom.mark, atom.boundary, first), Atom(after.text, after.mark, 0, second)
 
     def _place(self, atom: Atom, stop: int, room: int) -> int:
         """The last sentence that fits and leaves a quarter of the room before it, else the last word past half of it,
@@ -173,10 +182,3 @@ def _word_start(text: str, at: int) -> int:
     while begin and (text[begin - 1].isalnum() or text[begin - 1] == "_"):
         begin -= 1
     return at - (at - begin) % RUN
-
-
-def _moved(atom: Atom, by: int) -> Mark:
-    """The atom's mark, moved to where `by` characters of it have passed."""
-    mark = atom.mark
-    line = None if mark.line is None else mark.line + atom.text.count("\n", 0, by)
-    return replace(mark, start=mark.start + by, line=line)

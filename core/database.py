@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from lindoc.core.lock import Lock
 from lindoc.core.schema import SCHEMA, cache_folder, check_header, header_of, make_private, translated
 from lindoc.models.encoder import Encoder
 
@@ -24,6 +25,7 @@ class Database:
         self._db = connection
         self.path = path
         self.keeps_stdin = keeps_stdin  # text from stdin may go in
+        self._lock: Lock | None = None  # kept while documents are read into it
 
     @classmethod
     def open(cls: type[D], path: Path | None, *, encoder: Encoder | None = None, keeps_stdin: bool = False) -> D:
@@ -38,6 +40,7 @@ class Database:
                 make_private(path)
             connection = sqlite3.connect("" if path is None else path, timeout=WAIT, isolation_level=None)
             store = cls(connection, name, keeps_stdin=keeps_stdin or path is None)
+            store._lock = None if path is None else Lock(path)
             try:
                 store._prepare(encoder)
                 if path is not None and path.parent == cache_folder():
@@ -57,7 +60,18 @@ class Database:
         self.close()
 
     def close(self) -> None:
+        self.release()
         self._db.close()
+
+    def hold(self) -> None:
+        """Keep other programs from reading documents into it; waits a little for one that does. Raises StoreError."""
+        if self._lock is not None:
+            with translated(self.path):
+                self._lock.take(WAIT)
+
+    def release(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
 
     def _prepare(self, encoder: Encoder | None) -> None:
         for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "secure_delete = ON", "foreign_keys = ON"):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 
@@ -66,6 +66,12 @@ class Piece:
     @property
     def end(self) -> int:
         return self.mark.start + len(self.text)
+
+    def after(self, offset: int) -> Piece:
+        """What of it stands from an offset inside it on."""
+        by = offset - self.start
+        line = None if self.mark.line is None else self.mark.line + self.text.count("\n", 0, by)
+        return Piece(self.text[by:], replace(self.mark, start=offset, line=line), 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lindoc.core.borders import Border, Borders
 from lindoc.core.documents import Document
 from lindoc.core.errors import DocumentError
 from lindoc.core.progress import Progress, Silent, unknown_hints
@@ -39,8 +40,8 @@ class Reading:
 
     key: int
     document: Document
-    skip: int = 0  # segments that need not be encoded again
-    state: State = None  # after those
+    after: Border | None = None  # what stands before it need not be encoded again
+    state: State = None  # at that border
     mean: Mean = field(default_factory=Mean)  # of the windows' vectors
     tokens: int = 0
     unknown: int = 0
@@ -89,15 +90,13 @@ def _windows(
         document = reading.document
         reports.progress.start(document.name, document.size)
         last: Window | None = None
+        borders, limit = Borders(), encoder.window - SPECIALS
         try:
-            for segment, encoding in segments(document, encoder.tokenizer, encoder.window - SPECIALS):
-                if segment.index < reading.skip:
-                    continue
+            for segment, encoding in segments(document, encoder.tokenizer, limit, after=reading.after, borders=borders):
                 if last is not None:
                     yield last
-                last = Window(
-                    reading.key, segment, encoding, border=segment.index > 0 and segment.index % STATE_EVERY == 0
-                )
+                border = segment.index > 0 and segment.index % STATE_EVERY == 0
+                last = Window(reading.key, segment, encoding, border, borders.latest)
         except DocumentError as error:
             reading.failed = True
             reports.on_error(error)

@@ -11,6 +11,7 @@ from typing import Literal
 from lindoc.core.documents import Document, Locator, Segment
 from lindoc.core.errors import DocumentError, UsageError
 from lindoc.core.formats import Source, open_document
+from lindoc.core.formats.reading import Before
 from lindoc.core.ingest import Reports, ignore
 from lindoc.core.keeper import Entered, Given, Keeper, Stretch
 from lindoc.core.progress import Progress, Silent
@@ -131,22 +132,24 @@ class Library:
             try:
                 if isinstance(source, DocumentError):
                     raise source
+                modified = source.modified()
                 document = self._open(source)
             except DocumentError as error:
                 self.reports.on_error(error)
             else:
-                path = "-" if source.path is None else path_key(str(source.path))
-                yield Given(document, path, partial(self._open, source))
+                yield Given(document, _key(source), partial(self._open, source), modified)
 
     def _open(self, source: Source) -> Document:
-        return open_document(source, password=self.password, encoding=self.encoding)
+        last = self.store.last_read(_key(source))
+        before = None if last is None else Before(last.size, last.sha256, last.decisions)
+        return open_document(source, password=self.password, encoding=self.encoding, before=before)
 
     def _is_private(self, given: Given) -> bool:
         """Whether a document is text from stdin that the store must not keep."""
         return given.path == "-" and not self.store.keeps_stdin
 
     def _keeper(self, store: Store) -> Keeper:
-        return Keeper(self.encoder, store, self.reports, encoding=self.encoding, block=self.block)
+        return Keeper(self.encoder, store, self.reports, block=self.block)
 
     def _unread(self, keeper: Keeper, documents: Iterable[Given]) -> Iterator[Entered]:
         """Enters documents into the scope; yields those that the store does not hold to their end."""
@@ -183,6 +186,10 @@ class Library:
 
     def _shown(self, key: int, text: str) -> str:
         return self._source(key).shown(text)
+
+
+def _key(source: Source) -> str:
+    return "-" if source.path is None else path_key(str(source.path))
 
 
 def _segments(store: Store, stretch: Stretch, dim: int) -> Iterator[Embedding]:

@@ -6,13 +6,31 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lindoc.core.documents import Mark, Segment
+from lindoc.core.documents import Decisions, Mark, Segment
 from lindoc.models.encoder import Encoding, State
+
+
+class Version(NamedTuple):
+    """Bytes, and how they are read."""
+
+    sha256: str
+    size: int
+    decisions: Decisions
+
+    @classmethod
+    def of(cls, sha256: str, size: int, reader: str) -> Version:
+        return cls(sha256, size, Decisions(*json.loads(reader)))
+
+    @property
+    def reader(self) -> str:
+        """The decisions as they are written."""
+        return json.dumps(self.decisions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +55,7 @@ class Row:
     encoding: Encoding
     vector: NDArray[np.float32]  # (D,), as pooled, not normalised
     sentences: NDArray[np.float32]  # (S, 3): start, end in the segment's text, salience in [0, 1]
+    border: bool = False  # the state before it is kept for good
 
 
 def dump_marks(marks: Sequence[Mark]) -> str:

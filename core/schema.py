@@ -15,24 +15,28 @@ import platformdirs
 from lindoc.core.errors import StoreError
 from lindoc.models.encoder import Encoder
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 STORE_NAME = "index.sqlite"
 SCHEMA = (
     """CREATE TABLE header (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID""",
     """CREATE TABLE contents (
-       id INTEGER PRIMARY KEY, sha256 TEXT NOT NULL, reader TEXT NOT NULL, kind TEXT NOT NULL,
+       id INTEGER PRIMARY KEY, sha256 TEXT NOT NULL, size INTEGER NOT NULL, reader TEXT NOT NULL, kind TEXT NOT NULL,
        complete INTEGER NOT NULL DEFAULT 0, segments INTEGER NOT NULL DEFAULT 0, length INTEGER NOT NULL DEFAULT 0,
        tokens INTEGER NOT NULL DEFAULT 0, unknown INTEGER NOT NULL DEFAULT 0, warnings TEXT NOT NULL DEFAULT '[]',
        vector BLOB, used REAL NOT NULL DEFAULT 0, UNIQUE (sha256, reader))""",
-    """CREATE TABLE paths (path TEXT PRIMARY KEY, content INTEGER NOT NULL REFERENCES contents (id)) WITHOUT ROWID""",
+    """CREATE TABLE paths (
+       path TEXT PRIMARY KEY, content INTEGER REFERENCES contents (id), modified INTEGER NOT NULL DEFAULT 0,
+       root TEXT, failure TEXT) WITHOUT ROWID""",
     """CREATE INDEX paths_content ON paths (content)""",
     """CREATE TABLE segments (
        id INTEGER PRIMARY KEY, content INTEGER NOT NULL REFERENCES contents (id), idx INTEGER NOT NULL,
-       start INTEGER NOT NULL, tokens INTEGER NOT NULL, text TEXT NOT NULL, identifiers TEXT NOT NULL,
+       start INTEGER NOT NULL, tokens INTEGER NOT NULL, unknown INTEGER NOT NULL, text TEXT NOT NULL,
+       identifiers TEXT NOT NULL,
        marks TEXT NOT NULL, encoding BLOB NOT NULL, vector BLOB NOT NULL, sentences BLOB NOT NULL,
        UNIQUE (content, idx))""",
     """CREATE TABLE states (
        content INTEGER NOT NULL REFERENCES contents (id) ON DELETE CASCADE, segments INTEGER NOT NULL,
+       start INTEGER NOT NULL, settle INTEGER NOT NULL, digest BLOB NOT NULL, kept INTEGER NOT NULL DEFAULT 0,
        state BLOB NOT NULL, PRIMARY KEY (content, segments))""",
     """CREATE VIRTUAL TABLE words USING fts5(text, identifiers, content='segments', content_rowid='id',
        tokenize="porter unicode61 remove_diacritics 2")""",

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from lindoc.core.atoms import NO_TOKEN, Atom, Cutter, atoms, cover
+from lindoc.core.borders import Border, Borders
 from lindoc.core.documents import Document, Mark, Segment
 from lindoc.models.encoder import Encoding, Tokenizer
 
@@ -20,44 +21,57 @@ ENOUGH = 150  # tokens from which a segment is closed at the next paragraph or m
 BLANK_LINES = re.compile(r"\s*\n")
 
 
-def segments(document: Document, tokenizer: Tokenizer, limit: int = 254) -> Iterator[tuple[Segment, Encoding]]:
+def segments(
+    document: Document,
+    tokenizer: Tokenizer,
+    limit: int = 254,
+    *,
+    after: Border | None = None,
+    borders: Borders | None = None,
+) -> Iterator[tuple[Segment, Encoding]]:
     """Stream a document's segments and their tokens.
 
     limit : tokens a segment may have, without [CLS] and [SEP]
+    after : a border of this document; the segments after it come, the text before it is not tokenized
+    borders : knows, when a segment comes, the border after it
 
     Offsets of an encoding are relative to the segment's (canonical) text; every character that is not white space
     lies in exactly one segment and inside some token's offsets. Raises DocumentError.
     """
-    index = 0
-    for group in _groups(atoms(document.pieces(), document, tokenizer), Cutter(document, tokenizer), limit):
+    index = 0 if after is None else after.segments
+    known = Borders() if borders is None else borders
+    pieces = known.watched(document.pieces(), after)
+    for group, decider in _groups(atoms(pieces, document, tokenizer), Cutter(document, tokenizer), limit):
         if any(not atom.text.isspace() for atom in group):
-            yield _segment(index, group, tokenizer)
             index += 1
+            known.close(index, group[-1].end, None if decider is None else decider.mark.start)
+            yield _segment(index - 1, group, tokenizer)
 
 
-def _groups(stream: Iterator[Atom], cutter: Cutter, limit: int) -> Iterator[list[Atom]]:
+def _groups(stream: Iterator[Atom], cutter: Cutter, limit: int) -> Iterator[tuple[list[Atom], Atom | None]]:
+    """Atoms that make a segment, and the atom that decided that it ends."""
     least, enough = min(LEAST, limit // 4), min(ENOUGH, 3 * limit // 5)
     opened: list[Atom] = []
     tokens = 0
     for atom in stream:
         if opened and ((atom.boundary == 2 and tokens >= least) or (atom.boundary == 1 and tokens >= enough)):
-            yield opened
+            yield opened, atom
             opened, tokens = [], 0
         rest = atom
         while (stop := cutter.overflow(rest, limit - tokens)) is not None:
             if tokens >= least:
                 cut = _best_cut(opened, rest, least)
-                yield opened[:cut]
+                yield opened[:cut], atom
                 opened = opened[cut:]
             else:
                 head, rest = cutter.split(rest, stop, limit - tokens)
-                yield [*opened, head]
+                yield [*opened, head], rest
                 opened = []
             tokens = sum(one.tokens for one in opened)
         opened.append(rest)
         tokens += rest.tokens
     if opened:
-        yield opened
+        yield opened, None
 
 
 def _best_cut(opened: list[Atom], following: Atom, least: int) -> int:

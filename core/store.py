@@ -10,12 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lindoc.core.borders import Border
 from lindoc.core.database import Database, path_key
 from lindoc.core.documents import Segment
 from lindoc.core.errors import StoreError
 from lindoc.core.rows import (
     Content,
     Row,
+    Version,
     dump_encoding,
     dump_marks,
     dump_state,
@@ -28,29 +30,72 @@ from lindoc.core.stream import STATE_EVERY
 from lindoc.core.tasks.embed import Vector, normalized
 from lindoc.models.encoder import Encoding, State
 
-__all__ = ["Content", "Row", "Store", "default_store_path", "path_key", "store_files"]
+SEGMENT_COLUMNS = "idx, start, tokens, unknown, text, identifiers, marks, encoding, vector, sentences"
+STATE_COLUMNS = "segments, start, settle, digest, kept, state"
+__all__ = ["Content", "Row", "Store", "Version", "default_store_path", "path_key", "store_files"]
 
 
 class Store(Database):
     """Open with `Store.open`; use as a context manager or close it."""
 
-    # Writing
+    # Versions of documents
 
-    def begin(self, path: str, sha256: str, reader: str, kind: str) -> Content:
-        """The content that `path` now has, kept from before or new. What the path had before is removed if nothing
-        else has it; of an unfinished content the segments after its state are, and it is resumed from there."""
+    def known(self, path: str, version: Version) -> Content | None:
+        """The content that `path` has, if it is this version."""
+        found = self._rows(
+            "SELECT id FROM contents JOIN paths ON content = id WHERE path = ? AND sha256 = ? AND reader = ?",
+            (path, version.sha256, version.reader),
+        )
+        return self.content(found[0][0]) if found else None
+
+    def before(self, path: str, version: Version) -> int | None:
+        """The content that `path` had before this version, if that is nowhere yet and was read in the same way."""
+        query = "SELECT id FROM contents WHERE sha256 = ? AND reader = ?"
+        if self._rows(query, (version.sha256, version.reader)):
+            return None
+        query = "SELECT id FROM contents JOIN paths ON content = id WHERE path = ? AND reader = ?"
+        found = self._rows(query, (path, version.reader))
+        return int(found[0][0]) if found else None
+
+    def last_read(self, path: str) -> Version | None:
+        """The version of the document at `path` that was read last."""
+        query = "SELECT sha256, size, reader FROM contents JOIN paths ON content = id WHERE path = ?"
+        found = self._rows(query, (path,))
+        return Version.of(*found[0]) if found else None
+
+    def borders(self, key: int) -> list[Border]:
+        """Those that there are states of, in order."""
+        query = "SELECT segments, start, settle, digest FROM states WHERE content = ? ORDER BY segments"
+        return [Border(*values) for values in self._rows(query, (key,))]
+
+    def border(self, key: int, segments: int) -> Border | None:
+        """The one after so many segments, which must be there; None is the start of the document."""
+        return next((border for border in self.borders(key) if border.segments == segments), None)
+
+    def touch(self, path: str, key: int, modified: int) -> None:
+        """The content was used, and `path` still has it."""
         with self._written():
-            self._db.execute(
-                "INSERT INTO contents (sha256, reader, kind) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-                (sha256, reader, kind),
-            )
-            (key,) = self._db.execute(
-                "SELECT id FROM contents WHERE sha256 = ? AND reader = ?", (sha256, reader)
-            ).fetchone()
-            before = self._db.execute("SELECT content FROM paths WHERE path = ?", (path,)).fetchone()
-            self._db.execute("INSERT OR REPLACE INTO paths VALUES (?, ?)", (path, key))
             self._db.execute("UPDATE contents SET used = ? WHERE id = ?", (time.time(), key))
-            if before is not None and before[0] != key:
+            self._db.execute("UPDATE paths SET modified = ?, failure = NULL WHERE path = ?", (modified, path))
+
+    def begin(
+        self, path: str, version: Version, *, modified: int = 0, inherited: tuple[int, Border] | None = None
+    ) -> Content:
+        """The content that `path` now has, kept from before or new. What the path had before is removed if nothing
+        else has it; of an unfinished content the segments after its state are, and it is resumed from there.
+
+        inherited : a content and a border of it up to which a new one is the same
+        """
+        with self._written():
+            key = self._key_of(version, path, inherited)
+            before = self._db.execute("SELECT content FROM paths WHERE path = ?", (path,)).fetchone()
+            self._db.execute(
+                "INSERT INTO paths (path, content, modified) VALUES (?1, ?2, ?3) ON CONFLICT (path) DO UPDATE SET "
+                "content = ?2, modified = ?3, failure = NULL",
+                (path, key, modified),
+            )
+            self._db.execute("UPDATE contents SET used = ? WHERE id = ?", (time.time(), key))
+            if before is not None and before[0] not in (None, key):
                 self._drop_unused(before[0])
             self._db.execute(
                 "DELETE FROM segments WHERE content = ?1 AND idx >= (SELECT segments FROM contents WHERE id = ?1)",
@@ -58,19 +103,64 @@ class Store(Database):
             )
         return self.content(key)
 
-    def write(self, key: int, rows: Sequence[Row], state: State) -> None:
-        """Add the next segments of a content and the state after them, at once. Of the states before, those after
-        every STATE_EVERY segments stay."""
+    def _key_of(self, version: Version, path: str, inherited: tuple[int, Border] | None) -> int:
+        """The content of this version, which is made if there is none."""
+        query = "SELECT id FROM contents WHERE sha256 = ? AND reader = ?"
+        found = self._db.execute(query, (version.sha256, version.reader)).fetchone()
+        if found is not None:
+            return int(found[0])
+        values = (version.sha256, version.size, version.reader, version.decisions.kind)
+        if inherited is None:
+            return self._insert(values)
+        key, border = inherited
+        shared = self._db.execute("SELECT 1 FROM paths WHERE content = ? AND path <> ?", (key, path)).fetchone()
+        if shared is None:
+            self._db.execute(
+                "UPDATE contents SET sha256 = ?, size = ?, reader = ?, kind = ? WHERE id = ?", (*values, key)
+            )
+        else:
+            copied, key = key, self._insert(values)
+            for table, columns in (("segments", SEGMENT_COLUMNS), ("states", STATE_COLUMNS)):
+                self._db.execute(
+                    f"INSERT INTO {table} (content, {columns}) SELECT ?, {columns} FROM {table} WHERE content = ?",
+                    (key, copied),
+                )
+        self._cut(key, border.segments)
+        return key
+
+    def _insert(self, values: tuple[str, int, str, str]) -> int:
+        query = "INSERT INTO contents (sha256, size, reader, kind) VALUES (?, ?, ?, ?)"
+        return int(self._db.execute(query, values).lastrowid or 0)
+
+    def _cut(self, key: int, segments: int) -> None:
+        """Leave the first segments of a content, which is unfinished then."""
+        self._db.execute("DELETE FROM segments WHERE content = ? AND idx >= ?", (key, segments))
+        self._db.execute("DELETE FROM states WHERE content = ? AND segments > ?", (key, segments))
+        self._db.execute("UPDATE states SET kept = 0 WHERE content = ? AND segments % ? <> 0", (key, STATE_EVERY))
+        query = "SELECT start, text FROM segments WHERE content = ? AND idx = ?"
+        ((start, text),) = self._db.execute(query, (key, segments - 1)).fetchall()
+        self._db.execute(
+            "UPDATE contents SET complete = 0, vector = NULL, warnings = '[]', segments = ?2, length = ?3, "
+            "(tokens, unknown) = (SELECT sum(tokens), sum(unknown) FROM segments WHERE content = ?1) WHERE id = ?1",
+            (key, segments, start + len(text)),
+        )
+
+    # Writing
+
+    def write(self, key: int, rows: Sequence[Row], state: State, after: Border) -> None:
+        """Add the next segments of a content and the state at the border after them, at once. Of the states before,
+        those stay that a row has asked for."""
         with self._written():
             self._add(key, rows)
-            self._db.execute("DELETE FROM states WHERE content = ? AND segments % ? <> 0", (key, STATE_EVERY))
+            self._db.execute("DELETE FROM states WHERE content = ? AND kept = 0", (key,))
             self._db.execute(
-                "INSERT INTO states VALUES (?, ?, ?)", (key, rows[-1].segment.index + 1, dump_state(state))
+                "INSERT INTO states (content, segments, start, settle, digest, state) VALUES (?, ?, ?, ?, ?, ?)",
+                (key, after.segments, after.begin, after.settle, after.digest, dump_state(state)),
             )
 
     def finish(self, key: int, rows: Sequence[Row], vector: Vector, warnings: Sequence[str]) -> None:
-        """Add the last segments of a content, if any are left, at once. Of its states there stay those after every
-        STATE_EVERY segments and, if it has more segments than that, the one before the last, which is still open.
+        """Add the last segments of a content, if any are left, at once. Of its states those stay that a row has asked
+        for: one every STATE_EVERY segments and, if it has more segments than that, the one before the last.
 
         vector : (D,), the document's, as pooled, not normalised
         """
@@ -80,21 +170,18 @@ class Store(Database):
                 "UPDATE contents SET complete = 1, vector = ?, warnings = ? WHERE id = ?",
                 (vector.astype(np.float32).tobytes(), json.dumps(list(warnings)), key),
             )
-            (count,) = self._db.execute("SELECT segments FROM contents WHERE id = ?", (key,)).fetchone()
-            self._db.execute(
-                "DELETE FROM states WHERE content = ?1 AND NOT (segments < ?2 AND (segments % ?3 = 0 OR "
-                "(segments = ?2 - 1 AND ?2 > ?3)))",
-                (key, count, STATE_EVERY),
-            )
+            self._db.execute("DELETE FROM states WHERE content = ? AND kept = 0", (key,))
 
     def _add(self, key: int, rows: Sequence[Row]) -> None:
         for row in rows:
             segment = row.segment
+            if row.border:
+                query = "UPDATE states SET kept = 1 WHERE content = ? AND segments = ?"
+                self._db.execute(query, (key, segment.index))
             self._db.execute(
-                "INSERT INTO segments (content, idx, start, tokens, text, identifiers, marks, encoding, vector, "
-                "sentences) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                f"INSERT INTO segments (content, {SEGMENT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    *(key, segment.index, segment.start, segment.tokens, segment.text),
+                    *(key, segment.index, segment.start, segment.tokens, row.encoding.unknown, segment.text),
                     *(" ".join(identifier_parts(segment.text)), dump_marks(segment.marks)),
                     *(dump_encoding(row.encoding), row.vector.astype(np.float32).tobytes()),
                     row.sentences.astype(np.float32).tobytes(),

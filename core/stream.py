@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
+from lindoc.core.borders import Border
 from lindoc.core.documents import Segment
 from lindoc.core.errors import LindocError
 from lindoc.models.encoder import Encoder, Encoding, State
@@ -27,6 +28,7 @@ class Window:
     segment: Segment
     encoding: Encoding
     border: bool = False  # a block begins with it, so that the state before it can be had
+    after: Border | None = None  # the border after it, None if nothing followed
 
 
 @dataclass(frozen=True, slots=True)

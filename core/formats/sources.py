@@ -68,6 +68,13 @@ class Source:
                 raise DocumentError(self.name, why(exc)) from exc
         return size, digest.hexdigest()
 
+    def modified(self) -> int:
+        """When the file was last changed, in nanoseconds; 0 for standard input. Raises DocumentError."""
+        try:
+            return 0 if self.path is None else self.path.stat().st_mtime_ns
+        except (OSError, ValueError) as exc:
+            raise DocumentError(self.name, why(exc)) from exc
+
     def begins_with(self, size: int, sha256: str) -> bool:
         """Whether its first `size` bytes have this hash."""
         return self.fingerprint(size) == (size, sha256)

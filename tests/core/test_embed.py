@@ -20,7 +20,7 @@ from lindoc.core.formats.text import TextDocument
 from lindoc.core.pipeline import Library
 from lindoc.core.results import Embedding
 from lindoc.core.segments import segments
-from lindoc.core.store import Store
+from lindoc.core.store import Store, Version
 from lindoc.core.stream import STATE_EVERY, Window, encode_stream
 
 Row = tuple[Locator, int | None, int, str, bytes]
@@ -220,7 +220,8 @@ def test_states_are_kept_every_512_segments_and_at_the_last_closed_border(
     document = Library(encoder, Store.open(None, encoder=encoder))._open(given)
     windows = [Window(0, *pair) for pair in segments(document, encoder.tokenizer, encoder.window - 2)]
     with Store.open(tmp_path / "index.sqlite", encoder=encoder) as store:
-        key = store.begin(str(given.path), document.sha256, "text .txt", "text").id
+        decisions = document.report.decisions
+        key = store.begin(str(given.path), Version(document.sha256, document.size, decisions)).id
         for border in borders:
             (block,) = encode_stream(windows[:border], make_encoder(dim=64), block=border)
             state = store.state(key, border, encoder.device)
