@@ -46,7 +46,7 @@ def summed(g: torch.Tensor, plan: Plan) -> torch.Tensor:
 
 @triton.jit
 def _sum(g, out, chunk_first, chunk_end, width, lowest, C: tl.constexpr, BF: tl.constexpr):
-    first, end = tl.load(chunk_first + tl.program_id(0)).to(tl.int64), tl.load(chunk_end + tl.program_id(0))
+    first, end = tl.load(chunk_first + tl.program_id(0)), tl.load(chunk_end + tl.program_id(0))
     t, f = first + tl.arange(0, C), tl.program_id(1) * BF + tl.arange(0, BF)
     place = t[:, None] * width + f[None, :]
     mask = (t < end)[:, None] & (f < width)[None, :]
@@ -122,7 +122,7 @@ def _states(
 ):  # fmt: skip
     """Add x yᵀ up over a segment's chunks, with decay; STORE: from `start`, keeping the state at every chunk."""
     s, h = tl.program_id(0) // H, tl.program_id(0) % H
-    first, end = tl.load(first_of + s).to(tl.int64), tl.load(end_of + s).to(tl.int64)
+    first, end = tl.load(first_of + s), tl.load(end_of + s)
     k, v = tl.arange(0, BK), tl.program_id(1) * BV + tl.arange(0, BV)
     f, F = tl.arange(0, BK if VECTOR else 1), K if VECTOR else 1
     state = tl.zeros([BK, BV], tl.float32)

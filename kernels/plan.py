@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -45,20 +46,21 @@ def plan(q: torch.Tensor, v: torch.Tensor, cu_seqlens: torch.Tensor | None, size
     if n_key > MAX_KEY:
         raise KernelError(f"backend 'triton' takes up to {MAX_KEY} key channels, not {n_key}; choose 'chunked'")
     size = max(16, size // (2 if n_key > 128 else 1) // (2 if q.dtype == torch.float32 else 1))  # shared memory
-    lengths = torch.tensor([part.stop - part.start for _, part in sequences(q, cu_seqlens)])
-    n_token = int(lengths.sum())
+    lengths = tuple(part.stop - part.start for _, part in sequences(q, cu_seqlens))
+    n_token = sum(lengths)
     wanted = max(1, SEGMENTS // n_head)  # segments
     chunks_each = max(4, _power_of_two(-(-n_token // (size * wanted))))
-    low = q.dtype == torch.bfloat16
+    wide = (n_token + size) * n_head * max(n_key, n_value) >= 2**31  # places of 32 bits spare registers
     constants = {
         "C": size,
         "BK": max(16, _power_of_two(n_key)),
         "BV": min(64, max(16, _power_of_two(n_value))),
-        "STATE": tl.bfloat16 if low else tl.float32,
-        "PRECISION": "tf32" if q.dtype == torch.float16 else "ieee",
+        "STATE": tl.bfloat16 if q.dtype == torch.bfloat16 else tl.float32,
+        "PRECISION": "tf32x3" if q.dtype == torch.float32 else "tf32",  # of fp32 operands
         "num_warps": 4 if n_key <= 64 else 8,
     }
-    segments, chunks = (_cut(lengths, n, size, q.device) for n in (size * chunks_each, size))
+    place = torch.int64 if wide else torch.int32
+    segments, chunks = (_cut(lengths, n, size, place, q.device) for n in (size * chunks_each, size))
     return Plan(segments, chunks, len(lengths), n_head, n_key, n_value, constants)
 
 
@@ -67,13 +69,15 @@ def _power_of_two(n: int) -> int:
     return 1 << max(0, n - 1).bit_length()
 
 
-def _cut(lengths: torch.Tensor, size: int, chunk: int, device: torch.device) -> Pieces:
-    counts = (lengths + size - 1) // size  # (N,)
+@lru_cache(maxsize=64)
+def _cut(lengths: tuple[int, ...], size: int, chunk: int, place: torch.dtype, device: torch.device) -> Pieces:
+    n_token = torch.tensor(lengths)  # (N,)
+    counts = (n_token + size - 1) // size  # (N,)
     borders = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-    start = torch.cat([counts.new_zeros(1), lengths.cumsum(0)])[:-1]  # (N,) first token
-    place = torch.arange(int(counts.sum())) - borders[:-1].repeat_interleave(counts)  # (n,) of its sequence's pieces
-    first = start.repeat_interleave(counts) + place * size
-    end = torch.minimum(first + size, (start + lengths).repeat_interleave(counts))
+    start = n_token.cumsum(0) - n_token  # (N,) first token
+    order = torch.arange(int(counts.sum())) - borders[:-1].repeat_interleave(counts)  # (n,) in its sequence
+    first = start.repeat_interleave(counts) + order * size
+    end = torch.minimum(first + size, (start + n_token).repeat_interleave(counts))
     chunks = (end - first + chunk - 1) // chunk
     tensors = (first, end, chunks.cumsum(0) - chunks, borders)
-    return Pieces(*(x.to(torch.int32).to(device) for x in tensors))
+    return Pieces(*(x.to(place).to(device) for x in tensors))

@@ -64,10 +64,9 @@ def vector_decay(
     return o.to(v.dtype), final if output_final_state else None
 
 
-def _levels(cut: Plan) -> int:
-    """Halvings from a chunk down to two tokens."""
-    size: int = cut.constants["C"]
-    return size.bit_length() - 1
+def _halving(cut: Plan) -> dict[str, int]:
+    """Halvings from a chunk down to two tokens; loads ahead of them would not fit into shared memory."""
+    return {"LEVELS": cut.constants["C"].bit_length() - 1, "num_stages": 1, "num_warps": 8}
 
 
 class _VectorDecay(torch.autograd.Function):
@@ -92,7 +91,7 @@ class _VectorDecay(torch.autograd.Function):
         grid = (len(pieces.first) * cut.n_head, triton.cdiv(cut.n_value, constants["BV"]))
         _outputs[grid](
             q, k, v, b, bonus, start, o, pieces.first, pieces.end,
-            scale, cut.n_head, cut.n_key, cut.n_value, LEVELS=_levels(cut), BONUS=u is not None, **constants,
+            scale, cut.n_head, cut.n_key, cut.n_value, BONUS=u is not None, **(constants | _halving(cut)),
         )  # fmt: skip
         ctx.save_for_backward(q, k, v, b, bonus, start)
         ctx.scale, ctx.cut, ctx.decay_dtype, ctx.has_bonus = scale, cut, g.dtype, u is not None
@@ -113,26 +112,31 @@ class _VectorDecay(torch.autograd.Function):
         du = torch.empty(len(pieces.first), *bonus.shape, device=q.device)  # fp32, summed over chunks below
         _gradients[(len(pieces.first) * cut.n_head,)](
             q, k, v, b, bonus, do, before, after, dq, dk, dv, dg, du, pieces.first, pieces.end,
-            scale, cut.n_head, cut.n_key, cut.n_value, LEVELS=_levels(cut), BONUS=has_bonus, **cut.constants,
+            scale, cut.n_head, cut.n_key, cut.n_value, BONUS=has_bonus, **(cut.constants | _halving(cut)),
         )  # fmt: skip
         d_bonus = du.sum(0).to(bonus.dtype) if has_bonus else None
         return dq, dk, dv, dg.to(ctx.decay_dtype), d_bonus, d_initial, None, None
 
 
 @triton.jit
-def _border(t, low, end, HALF: tl.constexpr):
-    """The last early token of each token's block."""
-    return tl.minimum(low + (t - low) // (2 * HALF) * (2 * HALF) + HALF - 1, end - 1)
+def _border(place, low, end, half):
+    """The last early token of the block of each place in the chunk."""
+    return tl.minimum(low + place // (2 * half) * (2 * half) + half - 1, end - 1)
 
 
 @triton.jit
-def _late(t, low, end, HALF: tl.constexpr):
-    return ((t - low) % (2 * HALF) >= HALF) & (t < end)
+def _late(place, low, end, half):
+    return (place % (2 * half) >= half) & (low + place < end)
 
 
 @triton.jit
-def _early(t, low, end, HALF: tl.constexpr):
-    return ((t - low) % (2 * HALF) < HALF) & (t < end)
+def _early(place, low, end, half):
+    return (place % (2 * half) < half) & (low + place < end)
+
+
+@triton.jit
+def _same_block(place, half):
+    return place[:, None] // (2 * half) == place[None, :] // (2 * half)
 
 
 @triton.jit
@@ -148,7 +152,7 @@ def _outputs(
     LEVELS: tl.constexpr, BONUS: tl.constexpr,
 ):  # fmt: skip
     s, h = tl.program_id(0) // H, tl.program_id(0) % H
-    first, end = tl.load(first_of + s).to(tl.int64), tl.load(end_of + s).to(tl.int64)
+    first, end = tl.load(first_of + s), tl.load(end_of + s)
     i, d, e = tl.arange(0, C), tl.arange(0, BK), tl.program_id(1) * BV + tl.arange(0, BV)
     state = matrix(start, s * H + h, d, K, e, V)
     own = tl.load(bonus + h * K + d, d < K, other=0).to(tl.float32)  # [K]
@@ -160,15 +164,14 @@ def _outputs(
         keys_t, sums_t = columns(k, t, end, h, H, d, K), columns(b, t, end, h, H, d, K)  # [K, C]
         itself = tl.sum(queries * rows(k, t, end, h, H, d, K) * own[None, :], 1)
         weights = tl.where(i[:, None] == i[None, :], itself[:, None], 0.0)  # [C, C]
-        for level in tl.static_range(LEVELS):
-            HALF: tl.constexpr = C >> (level + 1)
-            border = _border(t, low, end, HALF)
+        for level in range(LEVELS):
+            half = C >> (level + 1)
+            border = _border(i, low, end, half)
             gap = reads - rows(b, border, end, h, H, d, K)
-            late = (queries * _decay(gap, _late(t, low, end, HALF)[:, None])).to(values.dtype)
+            late = (queries * _decay(gap, _late(i, low, end, half)[:, None])).to(values.dtype)
             gap = columns(b, border, end, h, H, d, K) - sums_t
-            early = (keys_t * _decay(gap, _early(t, low, end, HALF)[None, :])).to(values.dtype)
-            same = i[:, None] // (2 * HALF) == i[None, :] // (2 * HALF)
-            weights += tl.where(same, tl.dot(late, early, input_precision=PRECISION), 0.0)
+            early = (keys_t * _decay(gap, _early(i, low, end, half)[None, :])).to(values.dtype)
+            weights += tl.where(_same_block(i, half), tl.dot(late, early, input_precision=PRECISION), 0.0)
         read = tl.dot((queries * tl.exp(reads)).to(STATE), state.to(STATE), input_precision=PRECISION)
         read += tl.dot(weights.to(values.dtype), values, input_precision=PRECISION)
         put_rows(o, t, end, h, H, e, V, read * scale)
@@ -190,16 +193,16 @@ def _halves(
     weights_t, d_queries = tl.zeros([C, C], tl.float32), tl.zeros([C, BK], tl.float32)
     d_keys, by_read, by_write = d_queries, d_queries, d_queries
     narrow: tl.constexpr = q.dtype.element_ty
-    for level in tl.static_range(LEVELS):
-        HALF: tl.constexpr = C >> (level + 1)
-        border = _border(t, low, end, HALF)
+    for level in range(LEVELS):
+        half = C >> (level + 1)
+        border = _border(i, low, end, half)
         at_border = rows(b, border, end, h, H, d, K)
-        from_border = _decay(reads - at_border, _late(t, low, end, HALF)[:, None])
-        to_border = _decay(at_border - sums, _early(t, low, end, HALF)[:, None])
+        from_border = _decay(reads - at_border, _late(i, low, end, half)[:, None])
+        to_border = _decay(at_border - sums, _early(i, low, end, half)[:, None])
         late, early = (queries * from_border).to(narrow), (keys * to_border).to(narrow)
         gap_t = reads_t - columns(b, border, end, h, H, d, K)
-        late_t = (queries_t * _decay(gap_t, _late(t, low, end, HALF)[None, :])).to(narrow)
-        same = i[:, None] // (2 * HALF) == i[None, :] // (2 * HALF)
+        late_t = (queries_t * _decay(gap_t, _late(i, low, end, half)[None, :])).to(narrow)
+        same = _same_block(i, half)
         weights_t += tl.where(same, tl.dot(early, late_t, input_precision=PRECISION), 0.0)
         d_late = tl.dot(tl.where(same, pairs, 0.0).to(narrow), early, input_precision=PRECISION)
         d_early = tl.dot(tl.where(same, pairs_t, 0.0).to(narrow), late, input_precision=PRECISION)
@@ -217,7 +220,7 @@ def _gradients(
     LEVELS: tl.constexpr, BONUS: tl.constexpr,
 ):  # fmt: skip
     c, h = tl.program_id(0) // H, tl.program_id(0) % H
-    low, end = tl.load(first_of + c).to(tl.int64), tl.load(end_of + c).to(tl.int64)
+    low, end = tl.load(first_of + c), tl.load(end_of + c)
     i, d = tl.arange(0, C), tl.arange(0, BK)
     t, diagonal = low + i, i[:, None] == i[None, :]
     queries, keys = rows(q, t, end, h, H, d, K) * scale, rows(k, t, end, h, H, d, K)  # [C, K]

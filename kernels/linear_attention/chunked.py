@@ -39,28 +39,33 @@ def through(
     initial_state: State | None,
     output_final_state: bool,
     cu_seqlens: torch.Tensor | None,
+    multiple: int = 1,
 ) -> tuple[torch.Tensor, State | None]:
-    """Linear attention by an implementation of `simple_gla`, read in fp32: sums of a long fp16 text overflow fp16."""
-    wide = v.to(state_dtype(v))
+    """Linear attention by an implementation of `simple_gla`, in fp32 if fp16: sums that nothing fades overflow it.
+
+    `multiple` : the values with their one are filled up to a multiple of this
+    """
+    narrow, n_value, fill = v.dtype, v.shape[-1], -(v.shape[-1] + 1) % multiple
+    if q.dtype == torch.float16:
+        q, k, v = q.float(), k.float(), v.float()
+    state = None if isinstance(initial_state, tuple) else initial_state
     if normalize:
-        wide = F.pad(wide, (0, 1), value=1.0)  # (B, T, H, V + 1)
-    state = (
-        torch.cat([initial_state[0], initial_state[1][..., None]], -1)
-        if isinstance(initial_state, tuple)
-        else initial_state
-    )
-    none = torch.zeros(q.shape[:3], dtype=wide.dtype, device=q.device)
+        v = F.pad(F.pad(v, (0, 1), value=1.0), (0, fill))  # (B, T, H, V + 1 and more)
+        if isinstance(initial_state, tuple):
+            state = F.pad(torch.cat([initial_state[0], initial_state[1][..., None]], -1), (0, fill))
     o, final = simple_gla(
-        q, k, wide, none, scale=scale, initial_state=state, output_final_state=output_final_state, cu_seqlens=cu_seqlens
+        q,
+        k,
+        v,
+        torch.zeros(q.shape[:3], dtype=torch.float32, device=q.device),
+        scale=scale,
+        initial_state=state,
+        output_final_state=output_final_state,
+        cu_seqlens=cu_seqlens,
+        output_dtype=state_dtype(q),
     )
     if not normalize:
-        return o.to(v.dtype), final
-    n_value = v.shape[-1]
-    o = o[..., :n_value] / (o[..., n_value:] + EPSILON)
+        return o.to(narrow), final
+    o = o[..., :n_value] / (o[..., n_value, None] + EPSILON)
     pair = None if final is None else (final[..., :n_value].contiguous(), final[..., n_value].contiguous())
-    return o.to(v.dtype), pair
-
-
-def _joined(s: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
-    """S (N, H, K, V) and z (N, H, K) as one state (N, H, K, V + 1)."""
-    return torch.cat([s, z[..., None]], -1)
+    return o.to(narrow), pair

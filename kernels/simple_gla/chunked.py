@@ -19,8 +19,12 @@ def simple_gla(
     initial_state: torch.Tensor | None = None,
     output_final_state: bool = False,
     cu_seqlens: torch.Tensor | None = None,
+    output_dtype: torch.dtype | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Same contract as `reference.simple_gla`; every exponent is a sum of log decays, so at most 0."""
+    """Same contract as `reference.simple_gla`; every exponent is a sum of log decays, so at most 0.
+
+    `output_dtype` : None is that of v
+    """
     with torch.autocast(q.device.type, enabled=False):
         dtype = state_dtype(q)
         layout = chunks(q, cu_seqlens, CHUNK)
@@ -37,4 +41,4 @@ def simple_gla(
         between = (log_decay[..., :, None] - log_decay[..., None, :]).masked_fill(later, -torch.inf)  # (n, H, C, C)
         inside = (wide_q @ wide_k.mT * between.exp()) @ wide_v
         o = inside + (wide_q * log_decay.exp()[..., None]) @ before  # (n, H, C, V)
-        return layout.collect(scale * o).to(v.dtype), final if output_final_state else None
+        return layout.collect(scale * o).to(output_dtype or v.dtype), final if output_final_state else None

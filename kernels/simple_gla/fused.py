@@ -87,7 +87,7 @@ class _ScalarDecay(torch.autograd.Function):
         pieces = cut.chunks
         _gradients[(len(pieces.first) * cut.n_head,)](
             q, k, v, b, do, before, after, dq, dk, dv, dg, pieces.first, pieces.end,
-            scale, cut.n_head, cut.n_key, cut.n_value, **constants,
+            scale, cut.n_head, cut.n_key, cut.n_value, **(constants | {"num_warps": 8}),
         )  # fmt: skip
         return dq, dk, dv, dg.to(ctx.decay_dtype), d_initial, None, None, None
 
@@ -98,7 +98,7 @@ def _outputs(
     C: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, STATE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     s, h = tl.program_id(0) // H, tl.program_id(0) % H
-    first, end = tl.load(first_of + s).to(tl.int64), tl.load(end_of + s).to(tl.int64)
+    first, end = tl.load(first_of + s), tl.load(end_of + s)
     i, d, e = tl.arange(0, C), tl.arange(0, BK), tl.program_id(1) * BV + tl.arange(0, BV)
     state = matrix(start, s * H + h, d, K, e, V)
     for n in range(tl.cdiv(end - first, C)):
@@ -122,7 +122,7 @@ def _gradients(
     C: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, STATE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     c, h = tl.program_id(0) // H, tl.program_id(0) % H
-    first, end = tl.load(first_of + c).to(tl.int64), tl.load(end_of + c).to(tl.int64)
+    first, end = tl.load(first_of + c), tl.load(end_of + c)
     i, d = tl.arange(0, C), tl.arange(0, BK)
     t = first + i
     total = tl.load(b + (end - 1) * H + h)
