@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from lindoc.kernels.backend import Operator, chosen
+from lindoc.kernels.backend import Operator, chosen, lazy
 from lindoc.kernels.selective_scan import chunked, reference
 
 __all__ = ["BACKENDS", "selective_scan"]
@@ -12,6 +12,7 @@ __all__ = ["BACKENDS", "selective_scan"]
 BACKENDS: dict[str, Operator] = {
     "reference": reference.selective_scan,
     "chunked": chunked.selective_scan,
+    "triton": lazy("lindoc.kernels.selective_scan.fused", "selective_scan"),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from lindoc.kernels.backend import Operator, chosen
+from lindoc.kernels.backend import Operator, chosen, lazy
 from lindoc.kernels.wkv4 import chunked, reference
 
 __all__ = ["BACKENDS", "wkv4"]
@@ -12,6 +12,7 @@ __all__ = ["BACKENDS", "wkv4"]
 BACKENDS: dict[str, Operator] = {
     "reference": reference.wkv4,
     "chunked": chunked.wkv4,
+    "triton": lazy("lindoc.kernels.wkv4.fused", "wkv4"),
 }
 
 

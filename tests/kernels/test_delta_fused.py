@@ -21,7 +21,7 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 pytestmark = pytest.mark.skipif(not triton_runs_on(DEVICE), reason="needs Triton")
 
 # a gradient sums over the tokens after it, so errors are measured against its largest entry
-TOLERANCE = {torch.float32: 2e-5, torch.float16: 2e-3, torch.bfloat16: 2e-2}
+TOLERANCE = {torch.float32: 2e-5, torch.float16: 2e-3, torch.bfloat16: 3e-2}
 
 Inputs = tuple[torch.Tensor, ...]
 RUN: dict[int, Callable[..., tuple[torch.Tensor, torch.Tensor | None]]] = {
