@@ -87,7 +87,7 @@ class _ScalarDecay(torch.autograd.Function):
         pieces = cut.chunks
         _gradients[(len(pieces.first) * cut.n_head,)](
             q, k, v, b, do, before, after, dq, dk, dv, dg, pieces.first, pieces.end,
-            scale, cut.n_head, cut.n_key, cut.n_value, **(constants | {"num_warps": 8}),
+            scale, cut.n_head, cut.n_key, cut.n_value, **(constants | {"num_warps": 8, "num_stages": 1}),
         )  # fmt: skip
         return dq, dk, dv, dg.to(ctx.decay_dtype), d_initial, None, None, None
 
