@@ -124,13 +124,15 @@ def needed(tasks: Path, names: Sequence[str], corpus: Path) -> list[Path]:
 
 
 def require(files: Sequence[Path], tasks: Path) -> None:
-    """Ends the program with exit code 4 and one line if a file is missing."""
+    """Ends the program with exit code 4 if a file is missing, and says in one line how to get it."""
     missing = [file for file in files if not file.is_file()]
     if missing:
-        others = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
+        sets = sorted({file.parent.name for file in missing if file.is_relative_to(tasks)})
+        how = f"python -m examples.data.build --out {tasks} --sets {' '.join(sets)}; " if sets else ""
+        others = f", and {len(set(missing)) - 1} more" if len(set(missing)) > 1 else ""
         print(
-            f"{missing[0]} is missing{others}: the labelled sets belong at {tasks}/NAME/dev.jsonl.zst, the corpus at "
-            f"{tasks.parent}/pretrain/valid.jsonl.zst; --tasks names another folder of sets",
+            f"{missing[0]} is missing{others}: {how}what that does not build belongs at {tasks}/NAME/dev.jsonl.zst and "
+            f"{tasks.parent}/pretrain/valid.jsonl.zst, or leave it out with --sets",
             file=sys.stderr,
         )
         raise SystemExit(4)

@@ -119,7 +119,8 @@ def test_missing_data_ends_with_code_4(tmp_path: Path, capsys: pytest.CaptureFix
         require(needed(tmp_path / "tasks", ["squad", "contextual"], tmp_path / "valid.jsonl.zst"), tmp_path / "tasks")
     assert ended.value.code == 4
     said = capsys.readouterr().err
-    assert "squad_article/dev_v1.jsonl.zst is missing" in said and "--tasks" in said and said.count("\n") == 1
+    assert "squad_article/dev_v1.jsonl.zst is missing" in said and said.count("\n") == 1
+    assert f"python -m examples.data.build --out {tmp_path}/tasks --sets squad_article;" in said
 
 
 def corpus() -> list[dict[str, Any]]:
