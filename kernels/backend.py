@@ -38,10 +38,14 @@ def chosen(backends: Mapping[str, Operator], backend: str, like: torch.Tensor) -
 
 
 def lazy(module: str, name: str) -> Operator:
-    """A function of a module that is imported when it is first called: Triton is imported only when it runs."""
+    """A function of a module that is imported when it is first called: Triton is imported only when it runs.
+
+    Triton launches on the current device, so that is made the device of the first argument.
+    """
 
     def call(*args: Any, **options: Any) -> Any:
-        return getattr(import_module(module), name)(*args, **options)
+        with torch.cuda.device_of(args[0]):
+            return getattr(import_module(module), name)(*args, **options)
 
     return call
 

@@ -213,7 +213,7 @@ def segment_states(
     With REVERSE=True the gradient of the state after every segment, and of the initial states, from the final ones'.
     """
     states = _new_states(len(plan.segments.first), plan, torch.float32, x.device)
-    fade = torch.empty(*states.shape[:2], plan.n_key if kind["VECTOR"] else 1, device=x.device)
+    fade = torch.empty(*states.shape[:2], plan.n_key if kind["VECTOR"] else 1, dtype=torch.float32, device=x.device)
     _launch_states(x, y, b, states, states, fade, plan, weight, STORE=False, **kind)
     final = torch.empty_like(edge)
     block_k, block_v = min(16, plan.constants["BK"]), plan.constants["BV"]

@@ -109,7 +109,7 @@ class _VectorDecay(torch.autograd.Function):
         after = chunk_states(q, do, b, end, cut, scale, **reads)
         dq, dk, dv, dg = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v), torch.empty_like(b)
         pieces = cut.chunks
-        du = torch.empty(len(pieces.first), *bonus.shape, device=q.device)  # fp32, summed over chunks below
+        du = torch.empty(len(pieces.first), *bonus.shape, dtype=torch.float32, device=q.device)  # (n_chunk, H, K)
         _gradients[(len(pieces.first) * cut.n_head,)](
             q, k, v, b, bonus, do, before, after, dq, dk, dv, dg, du, pieces.first, pieces.end,
             scale, cut.n_head, cut.n_key, cut.n_value, BONUS=has_bonus, **(cut.constants | _halving(cut)),
