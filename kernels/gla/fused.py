@@ -162,7 +162,7 @@ def _outputs(
         queries, values = rows(q, t, end, h, H, d, K), rows(v, t, end, h, H, e, V)
         reads = read_rows(b, t, low, end, h, H, d, K, BONUS)  # [C, K]
         keys_t, sums_t = columns(k, t, end, h, H, d, K), columns(b, t, end, h, H, d, K)  # [K, C]
-        itself = tl.sum(queries * rows(k, t, end, h, H, d, K) * own[None, :], 1)
+        itself = tl.sum(queries * (rows(k, t, end, h, H, d, K) * own[None, :]), 1)
         weights = tl.where(i[:, None] == i[None, :], itself[:, None], 0.0)  # [C, C]
         for level in range(LEVELS):
             half = C >> (level + 1)
@@ -188,7 +188,7 @@ def _halves(
     """Backward of the reads inside a chunk: weights [writer, reader], gradients [C, K] of queries and keys, and what
     reads and writes give to the log decays: taken of the rounded factors, so that what cancels does so in fp32."""
     i, d = tl.arange(0, C), tl.arange(0, BK)
-    queries_t = columns(q, t, end, h, H, d, K) * scale
+    queries_t = columns(q, t, end, h, H, d, K).to(tl.float32) * scale
     reads_t = read_columns(b, t, low, end, h, H, d, K, BONUS)  # [K, C]
     weights_t, d_queries = tl.zeros([C, C], tl.float32), tl.zeros([C, BK], tl.float32)
     d_keys, by_read, by_write = d_queries, d_queries, d_queries
@@ -223,7 +223,8 @@ def _gradients(
     low, end = tl.load(first_of + c), tl.load(end_of + c)
     i, d = tl.arange(0, C), tl.arange(0, BK)
     t, diagonal = low + i, i[:, None] == i[None, :]
-    queries, keys = rows(q, t, end, h, H, d, K) * scale, rows(k, t, end, h, H, d, K)  # [C, K]
+    queries = rows(q, t, end, h, H, d, K).to(tl.float32) * scale  # [C, K]; without the cast, scale would be rounded
+    keys = rows(k, t, end, h, H, d, K).to(tl.float32)
     sums, reads = rows(b, t, end, h, H, d, K), read_rows(b, t, low, end, h, H, d, K, BONUS)
     total = tl.load(b + ((end - 1) * H + h) * K + d, d < K, other=0)[None, :]
     own = tl.load(bonus + h * K + d, d < K, other=0).to(tl.float32)[None, :]

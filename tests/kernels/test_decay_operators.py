@@ -215,11 +215,12 @@ def test_triton_matches_reference(name: str, lengths: list[int]) -> None:
 @needs_triton
 @pytest.mark.parametrize("name", ["elu1", "fixed_decay", "gla"])
 def test_triton_in_fp16_without_a_state(name: str) -> None:
-    tensors = [x.half() for x in inputs(name, 2, 40)]
-    expected = run(name, [x.double() for x in tensors], [], backend="reference")
-    o, *final = run(name, [x.to(DEVICE) for x in tensors], [], backend="triton")
-    assert o.dtype == torch.float16 and all(x.dtype == torch.float32 for x in final)
-    assert_all_close([o, *final], expected, 2e-3)
+    tensors = inputs(name, 2, 40)
+    tensors = [*(x.half() for x in tensors[:3]), *(x.float() for x in tensors[3:])]
+    expected = with_gradients(name, [x.double() for x in tensors], [], backend="reference")
+    actual = with_gradients(name, [x.to(DEVICE) for x in tensors], [], backend="triton")
+    assert [x.dtype for x in actual[-len(tensors) :]] == [x.dtype for x in tensors]
+    assert_all_close(actual, expected, 2e-3)
 
 
 @needs_triton
