@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 
 from lindoc.kernels.fused import Plan, columns, matrix, matrix_t, put_matrix, put_rows, rows
-from lindoc.kernels.gated_delta_rule.fused.forward import pair_decay
+from lindoc.kernels.gated_delta_rule.fused.forward import pair_decay, value_block
 
 __all__ = ["carry_back", "read_back", "solve_back"]
 
@@ -33,12 +33,12 @@ def carry_back(
     shape = plan.n_head, plan.n_key, plan.n_value
     n_block, tables = triton.cdiv(plan.n_value, plan.constants["BV"]), (plan.chunks.first, plan.chunks.end)
     d_new = torch.empty_like(d_o, dtype=w.dtype)
-    _read_back_new[(n_block, len(plan.chunks.first), plan.n_head)](
+    _read_back_new[(len(plan.chunks.first) * n_block, plan.n_head)](
         q, k, c, d_o, d_new, scale, *tables, *shape, **plan.constants
     )
     d_after = torch.empty(len(plan.chunks.first), *shape, dtype=w.dtype, device=w.device)
     d_initial = torch.empty(plan.n_sequence, *shape, dtype=torch.float32, device=w.device)
-    _carry_back[(n_block, plan.n_sequence * plan.n_head)](
+    _carry_back[(plan.n_sequence * plan.n_head * n_block,)](
         q, k, w, c, d_o, d_final, d_new, d_after, d_initial, scale, *tables, plan.chunks.borders, *shape,
         **plan.constants,
     )  # fmt: skip
@@ -92,10 +92,10 @@ def _read_back_new(
     q, k, c, d_o, d_new, scale, chunk_first, chunk_end, H, K, V,
     C: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, STATE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    h = tl.program_id(2)
-    first, end = tl.load(chunk_first + tl.program_id(1)).to(tl.int64), tl.load(chunk_end + tl.program_id(1))
-    f, e = tl.arange(0, BK), tl.program_id(0) * BV + tl.arange(0, BV)
-    t = first + tl.arange(0, C)
+    chunk, e = value_block(V, BV)
+    h = tl.program_id(1)
+    first, end = tl.load(chunk_first + chunk).to(tl.int64), tl.load(chunk_end + chunk)
+    f, t = tl.arange(0, BK), first + tl.arange(0, C)
     p_t = pairs_back(q, k, c, t, end, h, H, f, K, C, STATE, PRECISION) * scale
     b_do = rows(d_o, t, end, h, H, e, V).to(STATE)
     put_rows(d_new, t, end, h, H, e, V, tl.dot(p_t.to(STATE), b_do, input_precision=PRECISION))
@@ -121,9 +121,9 @@ def _carry_back(
     q, k, w, c, d_o, d_final, d_new, d_after, d_initial, scale, chunk_first, chunk_end, borders, H, K, V,
     C: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, STATE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    n, h = tl.program_id(1) // H, tl.program_id(1) % H
-    i, f, e = tl.arange(0, C), tl.arange(0, BK), tl.program_id(0) * BV + tl.arange(0, BV)
-    d_state = matrix(d_final, tl.program_id(1), f, K, e, V)
+    place, e = value_block(V, BV)
+    n, h, i, f = place // H, place % H, tl.arange(0, C), tl.arange(0, BK)
+    d_state = matrix(d_final, place, f, K, e, V)
     start, stop = tl.load(borders + n), tl.load(borders + n + 1)
     for step in range(stop - start):
         chunk = stop - 1 - step
@@ -139,7 +139,7 @@ def _carry_back(
         b_qt, b_wt = columns(q, t, end, h, H, f, K).to(STATE), columns(w, t, end, h, H, f, K)
         d_state = d_state * tl.exp(last) + tl.dot(b_qt, b_do, input_precision=PRECISION)
         d_state -= tl.dot(b_wt, b_new.to(STATE), input_precision=PRECISION)
-    put_matrix(d_initial, tl.program_id(1), f, K, e, V, d_state)
+    put_matrix(d_initial, place, f, K, e, V, d_state)
 
 
 @triton.jit

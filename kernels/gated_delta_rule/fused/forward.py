@@ -13,7 +13,7 @@ import triton.language as tl
 
 from lindoc.kernels.fused import Plan, columns, matrix, put_matrix, put_rows, rows
 
-__all__ = ["carry", "pair_decay", "read", "solve", "unit_lower_inverse"]
+__all__ = ["carry", "pair_decay", "read", "solve", "unit_lower_inverse", "value_block"]
 
 
 def solve(
@@ -40,7 +40,7 @@ def carry(
     new = torch.empty_like(u)
     before = torch.empty(len(plan.chunks.first), *shape, dtype=u.dtype, device=u.device)
     final = torch.empty(plan.n_sequence, *shape, dtype=torch.float32, device=u.device)
-    grid = (triton.cdiv(plan.n_value, plan.constants["BV"]), plan.n_sequence * plan.n_head)
+    grid = (plan.n_sequence * plan.n_head * triton.cdiv(plan.n_value, plan.constants["BV"]),)
     _carry[grid](
         k, u, w, c, initial, new, before, final, plan.chunks.first, plan.chunks.end, plan.chunks.borders, *shape,
         WITH_STATE=initial is not None, **plan.constants,
@@ -53,12 +53,19 @@ def read(
 ) -> torch.Tensor:
     """The outputs (B, T, H, V)."""
     o = torch.empty_like(new, dtype=q.dtype)
-    grid = (triton.cdiv(plan.n_value, plan.constants["BV"]), len(plan.chunks.first), plan.n_head)
+    grid = (len(plan.chunks.first) * triton.cdiv(plan.n_value, plan.constants["BV"]), plan.n_head)
     _read[grid](
         q, k, new, c, before, o, scale, plan.chunks.first, plan.chunks.end, plan.n_head, plan.n_key, plan.n_value,
         **plan.constants,
     )  # fmt: skip
     return o
+
+
+@triton.jit
+def value_block(V, BV: tl.constexpr):
+    """What the program works on, and on which of its values; only the grid's first side may be long."""
+    n_block = tl.cdiv(V, BV)
+    return tl.program_id(0) // n_block, tl.program_id(0) % n_block * BV + tl.arange(0, BV)
 
 
 @triton.jit
@@ -115,11 +122,11 @@ def _carry(
     WITH_STATE: tl.constexpr,
     C: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, STATE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    n, h = tl.program_id(1) // H, tl.program_id(1) % H
-    i, f, e = tl.arange(0, C), tl.arange(0, BK), tl.program_id(0) * BV + tl.arange(0, BV)
+    place, e = value_block(V, BV)
+    n, h, i, f = place // H, place % H, tl.arange(0, C), tl.arange(0, BK)
     state = tl.zeros([BK, BV], tl.float32)
     if WITH_STATE:
-        state += matrix(initial, tl.program_id(1), f, K, e, V)
+        state += matrix(initial, place, f, K, e, V)
     for chunk in range(tl.load(borders + n), tl.load(borders + n + 1)):
         first, end = tl.load(chunk_first + chunk).to(tl.int64), tl.load(chunk_end + chunk)
         t = first + i
@@ -131,7 +138,7 @@ def _carry(
         last = tl.load(c + (end - 1).to(tl.int64) * H + h)
         b_new *= tl.exp(last - tl.load(c + t * H + h, t < end, other=0))[:, None]
         state = state * tl.exp(last) + tl.dot(b_kt.to(STATE), b_new.to(STATE), input_precision=PRECISION)
-    put_matrix(final, tl.program_id(1), f, K, e, V, state)
+    put_matrix(final, place, f, K, e, V, state)
 
 
 @triton.jit
@@ -139,10 +146,10 @@ def _read(
     q, k, new, c, before, o, scale, chunk_first, chunk_end, H, K, V,
     C: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, STATE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    chunk, h = tl.program_id(1), tl.program_id(2)
+    chunk, e = value_block(V, BV)
+    h = tl.program_id(1)
     first, end = tl.load(chunk_first + chunk).to(tl.int64), tl.load(chunk_end + chunk)
-    f, e = tl.arange(0, BK), tl.program_id(0) * BV + tl.arange(0, BV)
-    t = first + tl.arange(0, C)
+    f, t = tl.arange(0, BK), first + tl.arange(0, C)
     b_c = tl.load(c + t * H + h, t < end, other=0)
     b_q, b_kt = rows(q, t, end, h, H, f, K).to(STATE), columns(k, t, end, h, H, f, K).to(STATE)
     p = tl.dot(b_q, b_kt, input_precision=PRECISION) * pair_decay(b_c, C, False)

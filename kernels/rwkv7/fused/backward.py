@@ -13,7 +13,8 @@ import triton
 import triton.language as tl
 
 from lindoc.kernels.fused import Plan, columns, matrix, matrix_t, put_matrix, put_rows, read_rows, rows
-from lindoc.kernels.rwkv7.fused.forward import Inputs, Pairs, border, is_late, same_block
+from lindoc.kernels.gated_delta_rule.fused.forward import value_block
+from lindoc.kernels.rwkv7.fused.forward import Inputs, Pairs, border, is_late, put_pairs, same_block
 
 __all__ = ["carry_back", "pairs_back", "solve_back"]
 
@@ -28,7 +29,7 @@ def carry_back(
     d_old = torch.empty_like(d_o, dtype=w.dtype)
     d_after = torch.empty(len(plan.chunks.first), *shape, dtype=w.dtype, device=w.device)
     d_initial = torch.empty(plan.n_sequence, *shape, dtype=torch.float32, device=w.device)
-    _carry_back[(triton.cdiv(plan.n_value, plan.constants["BV"]), plan.n_sequence * plan.n_head)](
+    _carry_back[(plan.n_sequence * plan.n_head * triton.cdiv(plan.n_value, plan.constants["BV"]),)](
         x.r, x.b, x.c, p.rb, w, d_o, d_final, d_old, d_after, d_initial,
         plan.chunks.first, plan.chunks.end, plan.chunks.borders, *shape, **plan.constants,
     )  # fmt: skip
@@ -72,9 +73,9 @@ def _carry_back(
     r, b, c, rb, w, d_o, d_final, d_old, d_after, d_initial, chunk_first, chunk_end, borders, H, K, V,
     C: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, STATE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    n, h = tl.program_id(1) // H, tl.program_id(1) % H
-    i, f, e = tl.arange(0, C), tl.arange(0, BK), tl.program_id(0) * BV + tl.arange(0, BV)
-    d_state = matrix(d_final, tl.program_id(1), f, K, e, V)
+    place, e = value_block(V, BV)
+    n, h, i, f = place // H, place % H, tl.arange(0, C), tl.arange(0, BK)
+    d_state = matrix(d_final, place, f, K, e, V)
     start, stop = tl.load(borders + n), tl.load(borders + n + 1)
     for step in range(stop - start):
         chunk = stop - 1 - step
@@ -91,7 +92,7 @@ def _carry_back(
         b_rt = (columns(r, t, end, h, H, f, K) * tl.exp(columns(c, t, end, h, H, f, K))).to(STATE)
         d_state = d_state * tl.exp(last)[:, None] + tl.dot(b_rt, b_do, input_precision=PRECISION)
         d_state += tl.dot(columns(w, t, end, h, H, f, K), b_old.to(STATE), input_precision=PRECISION)
-    put_matrix(d_initial, tl.program_id(1), f, K, e, V, d_state)
+    put_matrix(d_initial, place, f, K, e, V, d_state)
 
 
 @triton.jit
@@ -137,10 +138,7 @@ def _solve_back(
         b_db += tl.dot(b_old, ds_t, input_precision=PRECISION)
         b_dk += tl.dot(b_v, ds_t, input_precision=PRECISION)
         kept += tl.sum(s_t.to(tl.float32) * ds_t.to(tl.float32), 0)
-    put_rows(d_ab, t, end, h, H, i, C, p_ab)
-    put_rows(d_ak, t, end, h, H, i, C, p_ak)
-    put_rows(d_rb, t, end, h, H, i, C, p_rb)
-    put_rows(d_rk, t, end, h, H, i, C, p_rk)
+    put_pairs(d_ab, d_ak, d_rb, d_rk, t, end, h, H, i, C, p_ab, p_ak, p_rb, p_rk)
     written = b_k * b_dk + b_b * b_db  # what later chunks read of a token, through the decays after it
     b_dr, b_da = b_dr * tl.exp(b_c), b_da * tl.exp(until)
     by_r, by_a = rows(r, t, end, h, H, f, K) * b_dr, rows(a, t, end, h, H, f, K) * b_da
@@ -150,6 +148,14 @@ def _solve_back(
     put_rows(d_a, t, end, h, H, f, K, b_da)
     put_rows(d_k, t, end, h, H, f, K, b_dk * tl.exp(last - b_c))
     put_rows(d_b, t, end, h, H, f, K, b_db * tl.exp(last - b_c))
+
+
+@triton.jit
+def _both(p, x, q, y, same, PRECISION: tl.constexpr):
+    """p x + q y of the pairs p, q [C, C] that share a block."""
+    zero = tl.zeros_like(p)
+    both = tl.dot(tl.where(same, p, zero), x, input_precision=PRECISION)
+    return both + tl.dot(tl.where(same, q, zero), y, input_precision=PRECISION)
 
 
 @triton.jit
@@ -179,20 +185,16 @@ def _pairs_back(
         fade = tl.where(late, 0.0, tl.exp(tl.minimum(at - b_c, 0.0)))
         late_a, late_r = (b_a * fade_a).to(STATE), (b_r * fade_r).to(STATE)
         early_b, early_k = (b_b * fade).to(STATE), (b_k * fade).to(STATE)
-        g = tl.dot(tl.where(same, rows(d_ab, t, end, h, H, i, C), 0.0).to(STATE), early_b, input_precision=PRECISION)
-        g += tl.dot(tl.where(same, rows(d_ak, t, end, h, H, i, C), 0.0).to(STATE), early_k, input_precision=PRECISION)
+        g = _both(rows(d_ab, t, end, h, H, i, C), early_b, rows(d_ak, t, end, h, H, i, C), early_k, same, PRECISION)
         b_da += g * fade_a
         by_a += g * late_a
-        g = tl.dot(tl.where(same, rows(d_rb, t, end, h, H, i, C), 0.0).to(STATE), early_b, input_precision=PRECISION)
-        g += tl.dot(tl.where(same, rows(d_rk, t, end, h, H, i, C), 0.0).to(STATE), early_k, input_precision=PRECISION)
+        g = _both(rows(d_rb, t, end, h, H, i, C), early_b, rows(d_rk, t, end, h, H, i, C), early_k, same, PRECISION)
         b_dr += g * fade_r
         by_rest += g * late_r
-        g = tl.dot(tl.where(same, columns(d_ab, t, end, h, H, i, C), 0.0).to(STATE), late_a, input_precision=PRECISION)
-        g += tl.dot(tl.where(same, columns(d_rb, t, end, h, H, i, C), 0.0).to(STATE), late_r, input_precision=PRECISION)
+        g = _both(columns(d_ab, t, end, h, H, i, C), late_a, columns(d_rb, t, end, h, H, i, C), late_r, same, PRECISION)
         b_db += g * fade
         by_rest -= g * early_b
-        g = tl.dot(tl.where(same, columns(d_ak, t, end, h, H, i, C), 0.0).to(STATE), late_a, input_precision=PRECISION)
-        g += tl.dot(tl.where(same, columns(d_rk, t, end, h, H, i, C), 0.0).to(STATE), late_r, input_precision=PRECISION)
+        g = _both(columns(d_ak, t, end, h, H, i, C), late_a, columns(d_rk, t, end, h, H, i, C), late_r, same, PRECISION)
         b_dk += g * fade
         by_rest -= g * early_k
     b_dc = rows(d_c, t, end, h, H, f, K) + tl.cumsum(by_a + by_rest, 0, reverse=True) - by_a

@@ -14,9 +14,21 @@ import triton
 import triton.language as tl
 
 from lindoc.kernels.fused import Plan, columns, matrix, put_matrix, put_rows, read_rows, rows
-from lindoc.kernels.gated_delta_rule.fused.forward import unit_lower_inverse
+from lindoc.kernels.gated_delta_rule.fused.forward import unit_lower_inverse, value_block
 
-__all__ = ["Inputs", "Pairs", "border", "carry", "is_late", "pairs", "read", "same_block", "solve", "state_type"]
+__all__ = [
+    "Inputs",
+    "Pairs",
+    "border",
+    "carry",
+    "is_late",
+    "pairs",
+    "put_pairs",
+    "read",
+    "same_block",
+    "solve",
+    "state_type",
+]
 
 
 class Inputs(NamedTuple):
@@ -74,7 +86,7 @@ def carry(
     old = torch.empty_like(u)
     before = torch.empty(len(plan.chunks.first), *shape, dtype=u.dtype, device=u.device)
     final = torch.empty(plan.n_sequence, *shape, dtype=torch.float32, device=u.device)
-    _carry[(triton.cdiv(plan.n_value, plan.constants["BV"]), plan.n_sequence * plan.n_head)](
+    _carry[(plan.n_sequence * plan.n_head * triton.cdiv(plan.n_value, plan.constants["BV"]),)](
         x.k, x.v, x.b, x.c, u, w, initial, old, before, final,
         plan.chunks.first, plan.chunks.end, plan.chunks.borders, *shape,
         WITH_STATE=initial is not None, **plan.constants,
@@ -85,7 +97,7 @@ def carry(
 def read(x: Inputs, p: Pairs, old: torch.Tensor, before: torch.Tensor, scale: float, plan: Plan) -> torch.Tensor:
     """The outputs (B, T, H, V)."""
     o = torch.empty_like(x.v)
-    _read[(triton.cdiv(plan.n_value, plan.constants["BV"]), len(plan.chunks.first), plan.n_head)](
+    _read[(len(plan.chunks.first) * triton.cdiv(plan.n_value, plan.constants["BV"]), plan.n_head)](
         x.r, x.v, x.c, p.rb, p.rk, old, before, o, scale, plan.chunks.first, plan.chunks.end,
         plan.n_head, plan.n_key, plan.n_value, **plan.constants,
     )  # fmt: skip
@@ -109,6 +121,14 @@ def same_block(i, LEVEL: tl.constexpr):
 
 
 @triton.jit
+def put_pairs(w, x, y, z, t, end, h, H, i, C, b_w, b_x, b_y, b_z):
+    put_rows(w, t, end, h, H, i, C, b_w)
+    put_rows(x, t, end, h, H, i, C, b_x)
+    put_rows(y, t, end, h, H, i, C, b_y)
+    put_rows(z, t, end, h, H, i, C, b_z)
+
+
+@triton.jit
 def _pairs(
     r, k, a, b, c, inverse, ak, rb, rk, chunk_first, chunk_end, H, K,
     LEVELS: tl.constexpr, FINE: tl.constexpr,
@@ -120,11 +140,8 @@ def _pairs(
     t = first + i
     b_r, b_a = rows(r, t, end, h, H, f, K).to(tl.float32), rows(a, t, end, h, H, f, K).to(tl.float32)
     b_kt, b_bt = columns(k, t, end, h, H, f, K).to(tl.float32), columns(b, t, end, h, H, f, K).to(tl.float32)
-    until, b_c, c_t = (
-        read_rows(c, t, first, end, h, H, f, K, True),
-        rows(c, t, end, h, H, f, K),
-        columns(c, t, end, h, H, f, K),
-    )
+    until, b_c = read_rows(c, t, first, end, h, H, f, K, True), rows(c, t, end, h, H, f, K)
+    c_t = columns(c, t, end, h, H, f, K)
     itself = i[:, None] == i[None, :]
     p_rb = tl.where(itself, tl.sum(b_r * rows(b, t, end, h, H, f, K), 1)[:, None], 0.0)
     p_rk = tl.where(itself, tl.sum(b_r * rows(k, t, end, h, H, f, K), 1)[:, None], 0.0)
@@ -142,10 +159,8 @@ def _pairs(
         p_ak += tl.where(same, tl.dot(late_a, early_k, input_precision=PRECISION), 0.0)
         p_rb += tl.where(same, tl.dot(late_r, early_b, input_precision=PRECISION), 0.0)
         p_rk += tl.where(same, tl.dot(late_r, early_k, input_precision=PRECISION), 0.0)
-    put_rows(inverse, t, end, h, H, i, C, unit_lower_inverse(-p_ab, C, LEVELS, FINE))
-    put_rows(ak, t, end, h, H, i, C, p_ak)
-    put_rows(rb, t, end, h, H, i, C, p_rb)
-    put_rows(rk, t, end, h, H, i, C, p_rk)
+    b_x = unit_lower_inverse(-p_ab, C, LEVELS, FINE)
+    put_pairs(inverse, ak, rb, rk, t, end, h, H, i, C, b_x, p_ak, p_rb, p_rk)
 
 
 @triton.jit
@@ -172,11 +187,11 @@ def _carry(
     WITH_STATE: tl.constexpr,
     C: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, STATE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    n, h = tl.program_id(1) // H, tl.program_id(1) % H
-    i, f, e = tl.arange(0, C), tl.arange(0, BK), tl.program_id(0) * BV + tl.arange(0, BV)
+    place, e = value_block(V, BV)
+    n, h, i, f = place // H, place % H, tl.arange(0, C), tl.arange(0, BK)
     state = tl.zeros([BK, BV], tl.float32)
     if WITH_STATE:
-        state += matrix(initial, tl.program_id(1), f, K, e, V)
+        state += matrix(initial, place, f, K, e, V)
     for chunk in range(tl.load(borders + n), tl.load(borders + n + 1)):
         first, end = tl.load(chunk_first + chunk).to(tl.int64), tl.load(chunk_end + chunk)
         t = first + i
@@ -191,7 +206,7 @@ def _carry(
         state *= tl.exp(last)[:, None]
         state += tl.dot(b_kt, rows(v, t, end, h, H, e, V).to(STATE), input_precision=PRECISION)
         state += tl.dot(b_bt, b_old.to(STATE), input_precision=PRECISION)
-    put_matrix(final, tl.program_id(1), f, K, e, V, state)
+    put_matrix(final, place, f, K, e, V, state)
 
 
 @triton.jit
@@ -199,9 +214,10 @@ def _read(
     r, v, c, rb, rk, old, before, o, scale, chunk_first, chunk_end, H, K, V,
     C: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, STATE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    chunk, h = tl.program_id(1), tl.program_id(2)
+    chunk, e = value_block(V, BV)
+    h = tl.program_id(1)
     first, end = tl.load(chunk_first + chunk).to(tl.int64), tl.load(chunk_end + chunk)
-    i, f, e = tl.arange(0, C), tl.arange(0, BK), tl.program_id(0) * BV + tl.arange(0, BV)
+    i, f = tl.arange(0, C), tl.arange(0, BK)
     t = first + i
     b_r = (rows(r, t, end, h, H, f, K) * tl.exp(rows(c, t, end, h, H, f, K))).to(STATE)
     b_rb, b_rk = rows(rb, t, end, h, H, i, C), rows(rk, t, end, h, H, i, C)
