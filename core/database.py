@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from lindoc.core.errors import StoreError
 from lindoc.core.lock import Lock
 from lindoc.core.schema import SCHEMA, cache_folder, check_header, header_of, make_private, translated
 from lindoc.models.encoder import Encoder
@@ -83,9 +84,12 @@ class Database:
             if encoder is not None and not self._db.execute("SELECT count(*) FROM header").fetchone()[0]:
                 self._db.executemany("INSERT INTO header VALUES (?, ?)", header_of(encoder).items())
             self._db.execute("CREATE TEMP TABLE scope (content INTEGER PRIMARY KEY)")
-        found = dict(self._db.execute("SELECT key, value FROM header").fetchall())
         if encoder is not None:
-            check_header(self.path, found, header_of(encoder))
+            check_header(self.path, self.header(), header_of(encoder))
+
+    def header(self) -> dict[str, str]:
+        """What it was written with: format, model, weights, tokenizer."""
+        return dict(self._rows("SELECT key, value FROM header"))
 
     @contextmanager
     def _written(self) -> Iterator[None]:
@@ -109,16 +113,27 @@ class Database:
         text is left in the file."""
         full = path_key(str(path))
         below = full.rstrip(os.sep) + os.sep
-        with self._written():
-            found = self._db.execute(
-                "SELECT path, content FROM paths WHERE path = ? OR substr(path, 1, ?) = ?", (full, len(below), below)
-            ).fetchall()
-            for name, key in found:
-                self._db.execute("DELETE FROM paths WHERE path = ?", (name,))
-                self._drop_unused(key)
-        if found:
-            self._compact()
+        condition, values = "path = ? OR substr(path, 1, ?) = ?", (full, len(below), below)
+        self.hold()
+        try:
+            found = self._rows(f"SELECT path, content FROM paths WHERE {condition}", values)
+            if self._rows("SELECT 1 FROM sqlite_master WHERE name = 'roots'"):  # an earlier format has none
+                with self._written():
+                    self._db.execute(f"DELETE FROM roots WHERE {condition}", values)
+            if found:
+                self._remove(found)
+                self._compact()
+        finally:
+            self.release()
         return len(found)
+
+    def _remove(self, paths: Sequence[tuple[str, int | None]]) -> None:
+        """paths : and their contents"""
+        with self._written():
+            for path, key in paths:
+                self._db.execute("DELETE FROM paths WHERE path = ?", (path,))
+                if key is not None:
+                    self._drop_unused(key)
 
     def trim(self, limit: int | None = None) -> int:
         """Remove the contents least recently used until the file has at most `limit` bytes; returns how many."""
@@ -151,12 +166,14 @@ class Database:
     def _compact(self) -> None:
         """Leave no trace of deleted rows: the word index is rewritten, the file too, and the WAL emptied."""
         with translated(self.path):
-            for statement in (
-                "INSERT INTO words (words) VALUES ('optimize')",
-                "VACUUM",
-                "PRAGMA wal_checkpoint(TRUNCATE)",
-            ):
-                self._db.execute(statement).fetchall()
+            for statement in ("INSERT INTO words (words) VALUES ('optimize')", "VACUUM"):
+                self._db.execute(statement)
+            ((busy, *_),) = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        if busy:
+            raise StoreError(
+                f"{self.path}: is in use by another program, so traces of what was removed stay in {self.path}-wal "
+                "until it ends; run the command again then"
+            )
 
 
 def path_key(path: str) -> str:

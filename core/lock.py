@@ -13,6 +13,7 @@ if sys.platform != "win32":
     import fcntl
 
 TRY_EVERY = 0.05  # seconds
+PID = 8  # bytes of a process id in the file, which no walker takes for text
 
 
 class Lock:
@@ -40,8 +41,7 @@ class Lock:
                             f"{self.index}: {self._holder(file)}; wait for it, or use --no-store"
                         ) from None
                     time.sleep(TRY_EVERY)
-            os.ftruncate(file, 0)
-            os.pwrite(file, str(os.getpid()).encode(), 0)
+            os.pwrite(file, os.getpid().to_bytes(PID, "little"), 0)
         except BaseException:
             os.close(file)
             raise
@@ -54,5 +54,5 @@ class Lock:
 
     @staticmethod
     def _holder(file: int) -> str:
-        pid = os.pread(file, 20, 0).decode("ascii", "replace")
+        pid = int.from_bytes(os.pread(file, PID, 0), "little")
         return f"process {pid} is reading documents into it" if pid else "another process is reading documents into it"

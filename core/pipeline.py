@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
@@ -15,8 +16,9 @@ from lindoc.core.formats.reading import Before
 from lindoc.core.ingest import Reports, ignore
 from lindoc.core.keeper import Entered, Given, Keeper, Stretch
 from lindoc.core.progress import Progress, Silent
-from lindoc.core.results import Answer, Embedding, Passage, SummarySentence
+from lindoc.core.results import Answer, Embedding, Passage, SummarySentence, Updated
 from lindoc.core.search import Index, hybrid, load_index
+from lindoc.core.shelf import Scoped, shelved
 from lindoc.core.store import Store, path_key
 from lindoc.core.tasks.answer import answer_from
 from lindoc.core.tasks.embed import SIZES, Vector, normalized, text_vectors
@@ -24,6 +26,7 @@ from lindoc.core.tasks.summarize import summarize
 from lindoc.models.encoder import Encoder
 
 CHANGED = "has changed since it was read; run the command again to read it anew"
+NO_TEXT = "has no text to read"
 
 
 class Library:
@@ -47,7 +50,7 @@ class Library:
         self.encoding = encoding
         self.block = block
         self.reports = Reports(progress or Silent(), on_error or ignore, on_warning or ignore)
-        self._scope: dict[int, Given] = {}  # content -> document, in the order given
+        self._scope: dict[int, Scoped] = {}  # content -> document, in the order given
         self._index: Index | None = None
         self._opened: tuple[int, Document] | None = None  # the document last quoted from
 
@@ -86,6 +89,50 @@ class Library:
         for _ in keeper.read(self._unread(keeper, documents)):
             pass
         self._scope = {key: given for key, given in self._scope.items() if self.store.content(key).complete}
+        return len(self._scope)
+
+    def update(self, sources: Iterable[Source | DocumentError], roots: Sequence[str]) -> Updated:
+        """Bring the index up to date with what lies at these roots: what is new or changed is read, what is gone is
+        removed, what fails is remembered with its reason.
+
+        sources : all that was found there
+        """
+        found = list(sources)
+        paths = {one.name: _key(one) for one in found if isinstance(one, Source)}
+        unseen = {path_key(one.path) for one in found if isinstance(one, DocumentError)}
+
+        def failed(error: DocumentError) -> None:
+            self.store.fail(paths.get(error.path) or path_key(error.path), error.reason)
+            self.reports.on_error(error)
+
+        self._scope, self._index, self._opened = {}, None, None
+        tops, held, telling = (
+            [path_key(root) for root in roots],
+            set(paths.values()),
+            replace(self.reports, on_error=failed),
+        )
+        keeper = self._keeper(self.store, telling)
+        self.store.hold()
+        try:
+            self.store.register(filter(os.path.exists, tops), held)
+            new = sum(one.complete for one in keeper.read(self._unread(keeper, self._documents(found, telling))))
+            self.store.hold()
+            removed = self.store.drop_missing(tops, held, unseen)
+            listed = [one for one in self.store.listed() if one.path in held]
+            for one in listed:
+                if one.failure is None and not one.complete:
+                    self.store.fail(one.path, NO_TEXT)
+        finally:
+            self.store.release()
+        failures = sum(one.failure is not None or not one.complete for one in listed)
+        return Updated(new, len(listed) - failures - new, removed, failures)
+
+    def open_index(self) -> int:
+        """The tasks below now work on everything the index holds; returns how many documents those are. What is stale
+        is said; of a document that has only grown, the part that was read is used, others are left out."""
+        self._scope, self._index, self._opened = {}, None, None
+        for key, scoped in shelved(self.store, self._open, self.reports.on_warning):
+            self._scope.setdefault(key, scoped)
         return len(self._scope)
 
     def search(self, query: str, k: int = 10) -> list[Passage]:
@@ -127,7 +174,7 @@ class Library:
             self._index = load_index(self.store, list(self._scope), count, self.encoder.dim)
         return self._index
 
-    def _documents(self, sources: Iterable[Source | DocumentError]) -> Iterator[Given]:
+    def _documents(self, sources: Iterable[Source | DocumentError], reports: Reports | None = None) -> Iterator[Given]:
         for source in sources:
             try:
                 if isinstance(source, DocumentError):
@@ -135,7 +182,7 @@ class Library:
                 modified = source.modified()
                 document = self._open(source)
             except DocumentError as error:
-                self.reports.on_error(error)
+                (reports or self.reports).on_error(error)
             else:
                 yield Given(document, _key(source), partial(self._open, source), modified)
 
@@ -148,8 +195,8 @@ class Library:
         """Whether a document is text from stdin that the store must not keep."""
         return given.path == "-" and not self.store.keeps_stdin
 
-    def _keeper(self, store: Store) -> Keeper:
-        return Keeper(self.encoder, store, self.reports, block=self.block)
+    def _keeper(self, store: Store, reports: Reports | None = None) -> Keeper:
+        return Keeper(self.encoder, store, reports or self.reports, block=self.block)
 
     def _unread(self, keeper: Keeper, documents: Iterable[Given]) -> Iterator[Entered]:
         """Enters documents into the scope; yields those that the store does not hold to their end."""
@@ -157,7 +204,8 @@ class Library:
             entered = keeper.enter(given)
             if entered.content.id in self._scope:
                 continue
-            self._scope[entered.content.id] = given
+            document = given.document
+            self._scope[entered.content.id] = Scoped(document.name, document.sha256, given.reopen)
             if entered.content.complete:
                 keeper.warn_again(entered)
             else:
@@ -177,10 +225,10 @@ class Library:
     def _source(self, key: int) -> Document:
         """A document in scope, opened again."""
         if self._opened is None or self._opened[0] != key:
-            given = self._scope[key]
-            document = given.reopen()
-            if document.sha256 != given.document.sha256:
-                raise DocumentError(given.document.name, CHANGED)
+            scoped = self._scope[key]
+            document = scoped.reopen()
+            if scoped.sha256 is not None and document.sha256 != scoped.sha256:
+                raise DocumentError(scoped.name, CHANGED)
             self._opened = key, document
         return self._opened[1]
 

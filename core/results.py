@@ -66,3 +66,13 @@ class SummarySentence:
     locator: Locator
     text: str
     score: float  # in [0, 1]
+
+
+@dataclass(frozen=True, slots=True)
+class Updated:
+    """Documents of an index after it was brought up to date."""
+
+    read: int  # anew or further
+    unchanged: int
+    removed: int
+    failed: int

@@ -9,14 +9,18 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
 
 from lindoc.core.errors import StoreError
-from lindoc.models.encoder import Encoder
+
+if TYPE_CHECKING:
+    from lindoc.models.encoder import Encoder
 
 FORMAT_VERSION = 3
 STORE_NAME = "index.sqlite"
+INDEX_FOLDER = ".lindoc"
 SCHEMA = (
     """CREATE TABLE header (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID""",
     """CREATE TABLE contents (
@@ -26,7 +30,8 @@ SCHEMA = (
        vector BLOB, used REAL NOT NULL DEFAULT 0, UNIQUE (sha256, reader))""",
     """CREATE TABLE paths (
        path TEXT PRIMARY KEY, content INTEGER REFERENCES contents (id), modified INTEGER NOT NULL DEFAULT 0,
-       root TEXT, failure TEXT) WITHOUT ROWID""",
+       failure TEXT) WITHOUT ROWID""",
+    """CREATE TABLE roots (path TEXT PRIMARY KEY) WITHOUT ROWID""",
     """CREATE INDEX paths_content ON paths (content)""",
     """CREATE TABLE segments (
        id INTEGER PRIMARY KEY, content INTEGER NOT NULL REFERENCES contents (id), idx INTEGER NOT NULL,
@@ -88,13 +93,35 @@ def default_store_path(encoder: Encoder | None = None) -> Path:
         return path / STORE_NAME if path.is_dir() else path
     here = Path.cwd()
     for folder in (here, *here.parents):
-        if (folder / ".lindoc").is_dir():
-            return folder / ".lindoc" / STORE_NAME
+        if (folder / INDEX_FOLDER).is_dir():
+            return folder / INDEX_FOLDER / STORE_NAME
     name = STORE_NAME
     if encoder is not None:
         mark = hashlib.sha256(repr(sorted(header_of(encoder).items())).encode()).hexdigest()[:12]
         name = f"index-{mark}.sqlite"
     return cache_folder() / name
+
+
+def index_path() -> Path:
+    """Where `lindoc index` writes: the default store, but a .lindoc/ in this folder rather than the user's cache."""
+    path = default_store_path()
+    return path if path.parent != cache_folder() else Path.cwd() / INDEX_FOLDER / STORE_NAME
+
+
+def make_index_folder(index: Path) -> None:
+    """The .lindoc/ that an index is to lie in, which git does not look into."""
+    folder = index.parent
+    if folder.name == INDEX_FOLDER and not folder.exists():
+        with translated(str(folder)):
+            folder.mkdir(mode=0o700)
+            (folder / ".gitignore").write_text("*\n", encoding="utf-8")
+
+
+def latest_store_path() -> Path:
+    """The default store, whatever the model: of those in the user's cache the one used last."""
+    path = default_store_path()
+    cached = list(cache_folder().glob("index*.sqlite")) if path.parent == cache_folder() else []
+    return max(cached, key=lambda one: one.stat().st_mtime, default=path)
 
 
 def store_files() -> list[Path]:

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from lindoc.core.borders import Border
-from lindoc.core.database import Database, path_key
+from lindoc.core.catalog import Catalog
+from lindoc.core.database import path_key
 from lindoc.core.documents import Segment
 from lindoc.core.errors import StoreError
 from lindoc.core.rows import (
@@ -35,7 +36,7 @@ STATE_COLUMNS = "segments, start, settle, digest, kept, state"
 __all__ = ["Content", "Row", "Store", "Version", "default_store_path", "path_key", "store_files"]
 
 
-class Store(Database):
+class Store(Catalog):
     """Open with `Store.open`; use as a context manager or close it."""
 
     # Versions of documents
@@ -236,6 +237,12 @@ class Store(Database):
             raise StoreError(f"{self.path}: segment {row} has gone; was it forgotten meanwhile?")
         ((key, index, start, text, marks, tokens),) = found
         return key, Segment(index, start, text, load_marks(marks), tokens)
+
+    def segment_at(self, key: int, offset: int) -> Segment:
+        """The segment of a content that an offset lies in."""
+        query = "SELECT id FROM segments WHERE content = ? AND start <= ? ORDER BY start DESC LIMIT 1"
+        ((row,),) = self._rows(query, (key, offset))
+        return self.segment(row)[1]
 
     def encoding(self, row: int) -> Encoding:
         """Tokens of a segment, as they were encoded."""

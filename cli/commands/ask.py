@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from lindoc.cli import options
-from lindoc.cli.session import Session, finish, open_session, stdin_is_terminal
+from lindoc.cli.session import Session, check_input, finish, open_session, stdin_is_terminal
 from lindoc.cli.show import answer_record, print_answer, print_json, print_record
 from lindoc.core.errors import UsageError
-
-if TYPE_CHECKING:
-    from lindoc.core.formats import Source
 
 PROMPT = "? "
 
@@ -36,16 +33,18 @@ def ask(
     """Answer a question with the exact quote and its place.
 
     Without QUESTION a prompt opens; if questions come through a pipe, each line is one and each answer a JSON line.
-    With QUESTION and neither --file nor --repo, the document is what is piped in.
+    With neither --file nor --repo, the document is what is piped in with QUESTION; if nothing is, the whole index.
 
     \b
     lindoc ask --file contract.pdf "When does the agreement end?"
     lindoc ask --repo ./src
     cat chat.log | lindoc ask "Who broke the build?"
     """
-    files = _documents(question, list(file or []), repo)
+    files = list(file or [])
+    _check(question, files)
+    check_input(settings, given=bool(files) or repo is not None, stdin=question is not None)
     with open_session(settings) as session:
-        if not session.library.read(_sources(session, files, repo)):
+        if not session.read(files, repo=repo, stdin=question is not None):
             finish(session.console, found=False)
         if question is not None:
             found = _answer(session, question, as_json=json)
@@ -56,25 +55,12 @@ def ask(
         session.exit(found=found)
 
 
-def _documents(question: str | None, files: list[str], repo: str | None) -> list[str]:
-    """Which files are meant, standard input included; raises UsageError where it cannot be known."""
+def _check(question: str | None, files: list[str]) -> None:
+    """Raises UsageError where it cannot be known what standard input is."""
     if question is not None and not question.strip():
         raise UsageError("the question is empty")
     if files.count("-") > 1 or (question is None and "-" in files):
         raise UsageError("standard input is one document: give the question as an argument and '-' once")
-    if files or repo is not None:
-        return files
-    if question is None:
-        raise UsageError("no document: give --file FILE or --repo DIR (then a prompt opens), or pipe a document in")
-    if stdin_is_terminal():
-        raise UsageError("no document: give --file FILE or --repo DIR, or pipe a document in")
-    return ["-"]
-
-
-def _sources(session: Session, files: list[str], repo: str | None) -> Iterator[Source]:
-    yield from session.sources(files)
-    if repo is not None:
-        yield from session.sources([repo], repo=True)
 
 
 def _answer(session: Session, question: str, *, as_json: bool) -> bool:

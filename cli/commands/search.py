@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from lindoc.cli import options
-from lindoc.cli.session import finish, open_session, paths_or_stdin
+from lindoc.cli.session import check_input, finish, open_session
 from lindoc.cli.show import passage_record, print_json, print_passage, print_record
 from lindoc.core.errors import UsageError
 
@@ -24,14 +24,16 @@ def search(
 ) -> None:
     """Find passages by words and by meaning.
 
+    Without PATH in what is piped in, and if nothing is, in the whole index.
+
     \b
     lindoc search "retry with backoff" src/ -k 3
     """
     if not query.strip():
         raise UsageError("the query is empty")
-    given = paths_or_stdin(paths)
+    check_input(settings, given=bool(paths))
     with open_session(settings) as session:
-        if not session.library.read(session.sources(given)):
+        if not session.read(paths or []):
             finish(session.console, found=False)
         passages = session.library.search(query, k)
         records = [passage_record(rank, passage) for rank, passage in enumerate(passages, 1)]
