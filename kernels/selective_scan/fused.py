@@ -60,8 +60,8 @@ class _Scan(torch.autograd.Function):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         x = tuple(y.contiguous() for y in (u, step, a, b, c))
         grid, sizes, tables = _layout(cut, *a.shape)
-        before = torch.empty(grid[0], *a.shape, device=u.device)
-        total = torch.empty(grid[0], a.shape[0], device=u.device)
+        before = torch.empty(grid[0], *a.shape, dtype=torch.float32, device=u.device)
+        total = torch.empty(grid[0], a.shape[0], dtype=torch.float32, device=u.device)
         _written[grid](*x[:4], before, total, *tables, *a.shape, **sizes)
         final = _joined(before, total, x[2], start, cut, REVERSE=False)
         y = torch.empty_like(step)
@@ -80,7 +80,7 @@ class _Scan(torch.autograd.Function):
         _written_back[grid](step, a, c, d_y, after, *tables, *a.shape, **sizes)
         d_start = _joined(after, total, a, d_final, ctx.cut, REVERSE=True)
         d_u, d_step, d_a = torch.empty_like(u), torch.empty_like(step), torch.empty_like(before)
-        d_b, d_c = (torch.empty(grid[1], *b.shape, device=u.device) for _ in range(2))
+        d_b, d_c = (torch.empty(grid[1], *b.shape, dtype=torch.float32, device=u.device) for _ in range(2))
         _gradients[grid](
             *x, before, after, d_y, d_u, d_step, d_a, d_b, d_c, *tables, *a.shape, b.shape[:2].numel(), **sizes
         )

@@ -46,10 +46,10 @@ class _WKV4(torch.autograd.Function):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         k, v, w, u, start = (x.contiguous() for x in (k, v, w, u, start))
         grid, tail = _layout(cut, k.shape[2])
-        before = torch.empty(grid[0], 3, k.shape[2], device=k.device)
+        before = torch.empty(grid[0], 3, k.shape[2], dtype=torch.float32, device=k.device)
         _written[grid](k, v, w, before, **tail)
         final = _joined(before, w, start, cut, REVERSE=False)
-        o, size = (torch.empty(k.shape, device=k.device) for _ in range(2))
+        o, size = (torch.empty(k.shape, dtype=torch.float32, device=k.device) for _ in range(2))
         _read[grid](k, v, w, u, before, o, size, **tail)
         ctx.save_for_backward(k, v, w, u, before, o, size, start, final)
         ctx.cut = cut
@@ -65,7 +65,7 @@ class _WKV4(torch.autograd.Function):
         edge = torch.stack([d_final[:, 0], d_final[:, 1], -final[:, 2]], 1)
         d_first = _joined(after, w, edge, ctx.cut, REVERSE=True)
         d_k, d_v = torch.empty_like(k), torch.empty_like(v)
-        d_w, d_u = (torch.empty(grid[0], k.shape[2], device=k.device) for _ in range(2))
+        d_w, d_u = (torch.empty(grid[0], k.shape[2], dtype=torch.float32, device=k.device) for _ in range(2))
         _gradients[grid](k, v, w, u, before, after, o, size, d_o, d_k, d_v, d_w, d_u, **tail)
         x, y = (d_first[:, :2] * (d_first[:, 2:] + start[:, 2:]).exp()).unbind(1)
         empty = (ctx.cut.chunks.borders.diff() == 0)[:, None]  # such a sequence returns its initial state as it is

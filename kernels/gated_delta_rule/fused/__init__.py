@@ -29,8 +29,6 @@ def gated_delta_rule(
     """Same contract as `reference.gated_delta_rule`."""
     scale = k.shape[-1] ** -0.5 if scale is None else scale
     cut = plan(q, v, cu_seqlens)
-    if q.dtype == torch.float32:
-        cut.constants["PRECISION"] = "tf32x3"  # as exact as "ieee" for these sums, and on the tensor cores
     if initial_state is not None:
         initial_state = starting_state(initial_state, v, cut.n_sequence, *k.shape[2:], v.shape[-1])
     o, final = _GatedDeltaRule.apply(  # type: ignore[no-untyped-call]

@@ -26,7 +26,7 @@ def solve(
     u, w = torch.empty_like(v, dtype=dtype), torch.empty_like(k, dtype=dtype)
     _solve[(len(plan.chunks.first), plan.n_head)](
         k, v, c, beta, inverse, u, w, plan.chunks.first, plan.chunks.end, plan.n_head, plan.n_key, plan.n_value,
-        SOLVED=x is not None, LEVELS=size.bit_length() - 1, FINE="tf32x3" if k.dtype == torch.float32 else "tf32",
+        SOLVED=x is not None, LEVELS=size.bit_length() - 1,
         **plan.constants,
     )  # fmt: skip
     return inverse, u, w
@@ -77,7 +77,7 @@ def pair_decay(c, C: tl.constexpr, STRICT: tl.constexpr):
 
 
 @triton.jit
-def unit_lower_inverse(a, C: tl.constexpr, LEVELS: tl.constexpr, FINE: tl.constexpr):
+def unit_lower_inverse(a, C: tl.constexpr, LEVELS: tl.constexpr, PRECISION: tl.constexpr):
     """(I + a)⁻¹ of a strictly lower a [C, C], C = 2^LEVELS: blocks of 1, 2, 4, … are joined by the corner between."""
     i = tl.arange(0, C)
     row, column = i[:, None], i[None, :]
@@ -85,14 +85,14 @@ def unit_lower_inverse(a, C: tl.constexpr, LEVELS: tl.constexpr, FINE: tl.conste
     for level in tl.static_range(1, LEVELS):
         same = (row >> (level + 1)) == (column >> (level + 1))
         corner = tl.where(same & ((row >> level) != (column >> level)), a, 0.0)
-        x -= tl.dot(tl.dot(x, corner, input_precision=FINE), x, input_precision=FINE)
+        x -= tl.dot(tl.dot(x, corner, input_precision=PRECISION), x, input_precision=PRECISION)
     return x
 
 
 @triton.jit
 def _solve(
     k, v, c, beta, inverse, u, w, chunk_first, chunk_end, H, K, V,
-    SOLVED: tl.constexpr, LEVELS: tl.constexpr, FINE: tl.constexpr,
+    SOLVED: tl.constexpr, LEVELS: tl.constexpr,
     C: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, STATE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     h = tl.program_id(1)
@@ -106,7 +106,7 @@ def _solve(
     else:
         kk = tl.dot(b_k.to(STATE), columns(k, t, end, h, H, f, K).to(STATE), input_precision=PRECISION)
         a = kk * pair_decay(b_c, C, True) * b_beta[:, None]
-        b_x = unit_lower_inverse(a, C, LEVELS, FINE).to(STATE)
+        b_x = unit_lower_inverse(a, C, LEVELS, PRECISION).to(STATE)
         put_rows(inverse, t, end, h, H, i, C, b_x)
     b_w = tl.dot(b_x, (b_k * (b_beta * tl.exp(b_c))[:, None]).to(STATE), input_precision=PRECISION)
     put_rows(w, t, end, h, H, f, K, b_w)

@@ -63,7 +63,7 @@ def pairs(x: Inputs, plan: Plan) -> Pairs:
     out = Pairs(*(torch.empty(shape, dtype=state_type(plan), device=x.r.device) for _ in Pairs._fields))
     _pairs[(len(plan.chunks.first), plan.n_head)](
         x.r, x.k, x.a, x.b, x.c, *out, plan.chunks.first, plan.chunks.end, plan.n_head, plan.n_key,
-        LEVELS=size.bit_length() - 1, FINE="tf32x3" if x.r.dtype == torch.float32 else "tf32", **plan.constants,
+        LEVELS=size.bit_length() - 1, **plan.constants,
     )  # fmt: skip
     return out
 
@@ -131,7 +131,7 @@ def put_pairs(w, x, y, z, t, end, h, H, i, C, b_w, b_x, b_y, b_z):
 @triton.jit
 def _pairs(
     r, k, a, b, c, inverse, ak, rb, rk, chunk_first, chunk_end, H, K,
-    LEVELS: tl.constexpr, FINE: tl.constexpr,
+    LEVELS: tl.constexpr,
     C: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr, STATE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     h = tl.program_id(1)
@@ -159,7 +159,7 @@ def _pairs(
         p_ak += tl.where(same, tl.dot(late_a, early_k, input_precision=PRECISION), 0.0)
         p_rb += tl.where(same, tl.dot(late_r, early_b, input_precision=PRECISION), 0.0)
         p_rk += tl.where(same, tl.dot(late_r, early_k, input_precision=PRECISION), 0.0)
-    b_x = unit_lower_inverse(-p_ab, C, LEVELS, FINE)
+    b_x = unit_lower_inverse(-p_ab, C, LEVELS, PRECISION)
     put_pairs(inverse, ak, rb, rk, t, end, h, H, i, C, b_x, p_ak, p_rb, p_rk)
 
 
