@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tokenizers
@@ -15,6 +17,9 @@ from lindoc.core.segments import segments
 from lindoc.models.encoder import Encoding, Tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
+CONTENTS = "sha256, size, reader, kind, complete, segments, length, tokens, unknown, warnings, vector"
+SEGMENTS = "idx, start, tokens, unknown, text, identifiers, marks, encoding, vector, sentences"
+STATES = "segments, start, settle, digest, kept, state"
 
 
 class WordPiece:
@@ -121,3 +126,24 @@ def _assembled(objects: Sequence[bytes]) -> bytes:
     table = "".join(f"{place:010d} 00000 n \n" for place in places)
     trailer = f"trailer\n<< /Size {len(objects) + 1} /Root 1 0 R >>\nstartxref\n{len(out)}\n%%EOF\n"
     return bytes(out) + f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}{trailer}".encode()
+
+
+@pytest.fixture(scope="session")
+def dump() -> Callable[[Path], list[Any]]:
+    """dump(path): everything an index holds but row ids and times; its word index is checked against its rows."""
+    return _dump
+
+
+def _dump(path: Path) -> list[Any]:
+    connection = sqlite3.connect(path)
+    connection.execute("INSERT INTO words (words) VALUES ('integrity-check')")
+    keys = [key for (key,) in connection.execute("SELECT id FROM contents ORDER BY sha256, reader")]
+    found: list[Any] = [connection.execute(f"SELECT {CONTENTS} FROM contents ORDER BY sha256, reader").fetchall()]
+    for key in keys:
+        for table, columns, order in (("segments", SEGMENTS, "idx"), ("states", STATES, "segments")):
+            query = f"SELECT {columns} FROM {table} WHERE content = ? ORDER BY {order}"
+            found.append(connection.execute(query, (key,)).fetchall())
+    counts = [connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("segments", "states")]
+    connection.close()
+    assert counts == [sum(map(len, found[1::2])), sum(map(len, found[2::2]))]  # nothing of no content
+    return found

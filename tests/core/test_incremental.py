@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,6 @@ from lindoc.core.formats.text import TextDocument
 from lindoc.core.pipeline import Library
 from lindoc.core.segments import segments
 from lindoc.core.store import Store
-
-CONTENTS = "sha256, size, reader, kind, complete, segments, length, tokens, unknown, warnings, vector"
-SEGMENTS = "idx, start, tokens, unknown, text, identifiers, marks, encoding, vector, sentences"
-STATES = "segments, start, settle, digest, kept, state"
 
 
 def prose(count: int, first: int = 0) -> str:
@@ -46,27 +41,11 @@ def code(count: int) -> str:
     )
 
 
-def dump(path: Path) -> list[Any]:
-    """Everything an index holds but row ids and times; its word index is checked against its rows."""
-    connection = sqlite3.connect(path)
-    connection.execute("INSERT INTO words (words) VALUES ('integrity-check')")
-    keys = [key for (key,) in connection.execute("SELECT id FROM contents ORDER BY sha256, reader")]
-    found: list[Any] = [connection.execute(f"SELECT {CONTENTS} FROM contents ORDER BY sha256, reader").fetchall()]
-    for key in keys:
-        for table, columns, order in (("segments", SEGMENTS, "idx"), ("states", STATES, "segments")):
-            query = f"SELECT {columns} FROM {table} WHERE content = ? ORDER BY {order}"
-            found.append(connection.execute(query, (key,)).fetchall())
-    counts = [connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("segments", "states")]
-    connection.close()
-    assert counts == [sum(map(len, found[1::2])), sum(map(len, found[2::2]))]  # nothing of no content
-    return found
-
-
 class Index:
     """An index of one file, updated step by step."""
 
-    def __init__(self, folder: Path, make_encoder: Callable[..., Any]):
-        self.folder, self.make_encoder = folder, make_encoder
+    def __init__(self, folder: Path, make_encoder: Callable[..., Any], dump: Callable[[Path], list[Any]]):
+        self.folder, self.make_encoder, self.dump = folder, make_encoder, dump
 
     def read(self, name: str, text: str | bytes, index: str = "kept.sqlite") -> int:
         """Windows encoded to bring the index up to date."""
@@ -82,7 +61,7 @@ class Index:
         """Windows of a rebuild, which must be equal."""
         (self.folder / "fresh.sqlite").unlink(missing_ok=True)
         windows = self.read(name, text, "fresh.sqlite")
-        assert dump(self.folder / "kept.sqlite") == dump(self.folder / "fresh.sqlite")
+        assert self.dump(self.folder / "kept.sqlite") == self.dump(self.folder / "fresh.sqlite")
         return windows
 
 
@@ -93,8 +72,8 @@ def states_every_64_segments(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def index(tmp_path: Path, make_encoder: Callable[..., Any]) -> Index:
-    return Index(tmp_path, make_encoder)
+def index(tmp_path: Path, make_encoder: Callable[..., Any], dump: Callable[[Path], list[Any]]) -> Index:
+    return Index(tmp_path, make_encoder, dump)
 
 
 @pytest.mark.parametrize("write", [prose, chat, code])
@@ -145,7 +124,7 @@ def test_a_copy_of_the_file_keeps_what_it_was(index: Index) -> None:
     assert windows <= 41
     index.read("a.txt", prose(75), "fresh.sqlite")
     index.read("b.txt", prose(115), "fresh.sqlite")
-    assert dump(index.folder / "kept.sqlite") == dump(index.folder / "fresh.sqlite")
+    assert index.dump(index.folder / "kept.sqlite") == index.dump(index.folder / "fresh.sqlite")
 
 
 def test_many_appends_in_a_row(index: Index) -> None:
@@ -160,7 +139,7 @@ def test_many_appends_in_a_row(index: Index) -> None:
 def test_decisions_are_kept_in_the_record(index: Index) -> None:
     index.read("a.txt", prose(3))
     index.read("a.txt", (prose(3) + chat(200)).encode())  # read anew, it would be a chat
-    ((_, _, reader, kind, *_),) = dump(index.folder / "kept.sqlite")[0]
+    ((_, _, reader, kind, *_),) = index.dump(index.folder / "kept.sqlite")[0]
     assert (reader, kind) == ('["text", "utf-8", ""]', "text")
 
 
