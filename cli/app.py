@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from lindoc import __version__
-from lindoc.cli.commands import ask, embed, forget, index, inspect, models, search, status, summarize
+from lindoc.cli.commands import ask, embed, forget, index, inspect, models, search, state, status, summarize
 from lindoc.cli.console import report_error, wants_json_errors
 from lindoc.cli.options import EXIT_CODES, help_without_command
 from lindoc.core.errors import LindocError, UsageError
@@ -81,6 +81,7 @@ app.command("index", epilog=EXIT_CODES)(index.index)
 app.command("status", epilog=EXIT_CODES)(status.status)
 app.command("inspect", epilog=EXIT_CODES)(inspect.inspect)
 app.command("forget", epilog=EXIT_CODES)(forget.forget)
+app.add_typer(state.app, name="state", epilog=EXIT_CODES)
 app.add_typer(models.app, name="models", epilog=EXIT_CODES)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lindoc.core.borders import Border
 from lindoc.core.catalog import Catalog
 from lindoc.core.database import path_key
-from lindoc.core.documents import Segment
+from lindoc.core.documents import Decisions, Segment
 from lindoc.core.errors import StoreError
 from lindoc.core.rows import (
     Content,
@@ -49,10 +49,15 @@ class Store(Catalog):
         )
         return self.content(found[0][0]) if found else None
 
+    def holding(self, sha256: str, decisions: Decisions) -> int | None:
+        """The content of these bytes, read so, wherever they lie."""
+        query = "SELECT id FROM contents WHERE sha256 = ? AND reader = ?"
+        found = self._rows(query, (sha256, Version(sha256, 0, decisions).reader))
+        return int(found[0][0]) if found else None
+
     def before(self, path: str, version: Version) -> int | None:
         """The content that `path` had before this version, if that is nowhere yet and was read in the same way."""
-        query = "SELECT id FROM contents WHERE sha256 = ? AND reader = ?"
-        if self._rows(query, (version.sha256, version.reader)):
+        if self.holding(version.sha256, version.decisions) is not None:
             return None
         query = "SELECT id FROM contents JOIN paths ON content = id WHERE path = ? AND reader = ?"
         found = self._rows(query, (path, version.reader))
@@ -219,6 +224,13 @@ class Store(Catalog):
         with translated(self.path):
             for row, tokens, blob in self._db.execute(query, (key,)):
                 yield row, tokens, np.frombuffer(blob, np.float32)
+
+    def counted(self, key: int, segments: int) -> Iterator[tuple[int, int, Vector]]:
+        """(tokens, unknown tokens, vector as pooled) of the first segments of a content, in order."""
+        query = "SELECT tokens, unknown, vector FROM segments WHERE content = ? AND idx < ? ORDER BY idx"
+        with translated(self.path):
+            for tokens, unknown, blob in self._db.execute(query, (key, segments)):
+                yield tokens, unknown, np.frombuffer(blob, np.float32)
 
     def segments(self, key: int, start: int, stop: int) -> Iterator[tuple[Segment, Vector]]:
         """Segments `start` to `stop` (half-open) of a content and their vectors as pooled, in order."""
