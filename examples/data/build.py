@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from examples.data import cuad, evidence, meetings, pairs, squad
+from examples.data import cuad, evidence, meetings, pairs, papers, squad
 from examples.data.rows import Splits, write
 from examples.data.sources import Source, SourceError, open_source
 
@@ -36,6 +36,8 @@ RECIPES = {
     "qmsum": Recipe(meetings.qmsum, (meetings.QMSUM,)),
     "evidence_inference2": Recipe(evidence.evidence_inference2, (evidence.EVIDENCE,)),
     "stsb": Recipe(pairs.stsb, (pairs.STSB,)),
+    "scisummnet": Recipe(papers.scisummnet, (papers.SCISUMM,)),
+    "scitldr_a": Recipe(papers.scitldr_a, (papers.SCITLDR,)),
 }
 
 

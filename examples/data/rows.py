@@ -19,6 +19,11 @@ def identity(*parts: str) -> str:
     return hashlib.sha1("\x1f".join(parts).encode()).hexdigest()[:20]
 
 
+def share(name: str, key: str) -> float:
+    """Where in 0 … 1 a row or document of the set falls, by which it belongs to a split for good."""
+    return int(hashlib.sha1(f"{name}{key}".encode()).hexdigest(), 16) / 2**160
+
+
 def write(path: Path, rows: Iterable[Row]) -> dict[str, Any]:
     """JSON lines, zstd. Returns how many rows, and SHA-256 over them with sorted keys and without spaces, in UTF-8."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -59,8 +59,8 @@ class Tree:
                 yield name, process.stdout.read(int(head[2]) + 1)[:-1]
             process.stdin.close()
 
-    def text(self, name: str, encoding: str = "utf-8") -> str:
-        return next(content for _, content in self.read([name])).decode(encoding)
+    def text(self, name: str, encoding: str = "utf-8", errors: str = "strict") -> str:
+        return next(content for _, content in self.read([name])).decode(encoding, errors)
 
 
 def open_source(source: Source, clones: Path | None, cache: Path, host: str = HOST) -> Tree:
