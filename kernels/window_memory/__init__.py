@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 
-from lindoc.core.errors import KernelError
+from lindoc.kernels.backend import Operator, chosen, lazy
 from lindoc.kernels.window_memory import chunked, reference
 
 __all__ = ["BACKENDS", "MemoryState", "window_memory"]
 
 MemoryState = tuple[torch.Tensor, torch.Tensor]  # S (D, H, K, V) and z (D, H, K), fp32, one row per document
 
-BACKENDS: dict[str, Callable[..., tuple[torch.Tensor, MemoryState | None]]] = {
+BACKENDS: dict[str, Operator] = {
     "reference": reference.window_memory,
     "chunked": chunked.window_memory,
+    "triton": lazy("lindoc.kernels.window_memory.fused", "window_memory"),
 }
 
 
@@ -31,16 +30,14 @@ def window_memory(
     initial_state: MemoryState | None = None,
     output_final_state: bool = False,
     max_seqlen: int | None = None,
-    backend: str = "chunked",
+    backend: str = "auto",
 ) -> tuple[torch.Tensor, MemoryState | None]:
     """Normalised linear attention over everything before the window (equation in `reference.window_memory`).
 
-    `max_seqlen` (tokens of the longest window) spares a device synchronisation.
-    Raises KernelError for an unknown backend.
+    max_seqlen : tokens of the longest window; spares "chunked" a device synchronisation
+    backend : "auto", "reference", "chunked" or "triton"
     """
-    if backend not in BACKENDS:
-        raise KernelError(f"unknown backend {backend!r}; available: {', '.join(BACKENDS)}")
-    return BACKENDS[backend](
+    return chosen(BACKENDS, backend, q)(  # type: ignore[no-any-return]
         q,
         k,
         v,
