@@ -22,6 +22,7 @@ STEM = 4  # characters that two words must share from their start
 LEAST_COSINE = 0.15  # of question and passage; a first guess, not yet tuned
 NAMED = 0.1  # for each of the question's words in the file's path
 SAID = 0.05  # for each in the quoted line
+DEFINED = 0.05  # if that line defines what they name
 IS_TEST = re.compile(r"(^|/)tests?/[^/]*$|(^|/)(test_|conftest)[^/]*$|_test\.\w+$|\.(test|spec)\.\w+$")
 TESTS_SHARE = 0.5  # of the score of a test, unless tests are asked for
 MOST = 3
@@ -39,7 +40,8 @@ def locate(
     """The code among the hits that a "where …" question asks for, or None if none is near.
 
     The score is the cosine of question and passage, higher where the file's name or the quoted line says the
-    question's words, lower for tests unless these are asked for; the quote is the passage's most telling line.
+    question's words or the line defines one, lower for tests unless these are asked for; the quote is the passage's
+    most telling line.
     """
     asked = stems(question)
     evidence: list[Evidence] = []
@@ -53,6 +55,8 @@ def locate(
         where = place(key, segment, segment.start + start, segment.start + end)
         path = "/".join(PurePath(where.document).parts[-2:])
         named = NAMED * len(asked & stems(path)) + SAID * len(asked & stems(quote))
+        if DEFINITION.match(quote) and asked & stems(quote):
+            named += DEFINED
         share = TESTS_SHARE if IS_TEST.search(path) and "test" not in asked else 1.0
         evidence.append(Evidence(where, quote, min(share * (cosine + named), 1.0)))
     if not evidence:

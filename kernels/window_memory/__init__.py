@@ -30,7 +30,7 @@ def window_memory(
     initial_state: MemoryState | None = None,
     output_final_state: bool = False,
     max_seqlen: int | None = None,
-    backend: str = "auto",
+    backend: str = "chunked",
 ) -> tuple[torch.Tensor, MemoryState | None]:
     """Normalised linear attention over everything before the window (equation in `reference.window_memory`).
 
