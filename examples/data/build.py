@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from examples.data import cuad, evidence, meetings, pairs, papers, squad
+from examples.data import cuad, evidence, health, meetings, pairs, papers, shell, squad
 from examples.data.rows import Splits, write
 from examples.data.sources import Source, SourceError, open_source
 
@@ -38,6 +38,9 @@ RECIPES = {
     "stsb": Recipe(pairs.stsb, (pairs.STSB,)),
     "scisummnet": Recipe(papers.scisummnet, (papers.SCISUMM,)),
     "scitldr_a": Recipe(papers.scitldr_a, (papers.SCITLDR,)),
+    "medquad": Recipe(health.medquad, (health.MEDQUAD,)),
+    "tldr_pages": Recipe(shell.tldr_pages, (shell.TLDR,)),
+    "nl2bash": Recipe(shell.nl2bash, (shell.NL2BASH,)),
 }
 
 
