@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from examples.data import cuad, evidence, health, meetings, pairs, papers, shell, squad
+from examples.data import code, cuad, evidence, health, meetings, pairs, papers, shell, squad
 from examples.data.rows import Splits, write
 from examples.data.sources import Source, SourceError, open_source
 
@@ -41,6 +41,8 @@ RECIPES = {
     "medquad": Recipe(health.medquad, (health.MEDQUAD,)),
     "tldr_pages": Recipe(shell.tldr_pages, (shell.TLDR,)),
     "nl2bash": Recipe(shell.nl2bash, (shell.NL2BASH,)),
+    "python_docstrings": Recipe(code.python_docstrings, (code.SYMPY,)),
+    "crd3": Recipe(meetings.crd3, (meetings.CRD3,)),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,16 @@ def identity(*parts: str) -> str:
 def share(name: str, key: str) -> float:
     """Where in 0 … 1 a row or document of the set falls, by which it belongs to a split for good."""
     return int(hashlib.sha1(f"{name}{key}".encode()).hexdigest(), 16) / 2**160
+
+
+def words(text: str) -> str:
+    """The text without signs and capitals."""
+    return " ".join(re.findall(r"\w+", text.lower()))
+
+
+def likeness(query: str, positive: str) -> tuple[str, str]:
+    """Equal for pairs of which one is enough: the same question, passages that begin alike."""
+    return re.sub(r"\W+$", "", query.lower()), positive[:200]
 
 
 def write(path: Path, rows: Iterable[Row]) -> dict[str, Any]:

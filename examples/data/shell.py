@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from examples.data.rows import Row, Splits, share
+from examples.data.rows import Row, Splits, share, words
 from examples.data.sources import Source, Tree
 
 TLDR = Source("tldr-pages/tldr", "08e345f42639f67d99282813247ac670dc6e87cb", ("/pages/",))
@@ -56,9 +56,5 @@ def nl2bash(tree: Tree) -> Splits:
 
 def _unseen(rows: list[Row], train: list[Row]) -> list[Row]:
     """Rows whose description and whose command are not in `train`, signs and capitals aside."""
-    queries, positives = ({_words(row[key]) for row in train} for key in ("query", "positive"))
-    return [r for r in rows if _words(r["query"]) not in queries and _words(r["positive"]) not in positives]
-
-
-def _words(text: str) -> str:
-    return " ".join(re.findall(r"\w+", text.lower()))
+    queries, positives = ({words(row[key]) for row in train} for key in ("query", "positive"))
+    return [r for r in rows if words(r["query"]) not in queries and words(r["positive"]) not in positives]
