@@ -42,6 +42,7 @@ RECIPES = {
     "tldr_pages": Recipe(shell.tldr_pages, (shell.TLDR,)),
     "nl2bash": Recipe(shell.nl2bash, (shell.NL2BASH,)),
     "python_docstrings": Recipe(code.python_docstrings, (code.SYMPY,)),
+    "citance_to_paper": Recipe(papers.citance_to_paper, (papers.SCISUMM,)),
     "crd3": Recipe(meetings.crd3, (meetings.CRD3,)),
 }
 
