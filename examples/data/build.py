@@ -43,6 +43,7 @@ RECIPES = {
     "nl2bash": Recipe(shell.nl2bash, (shell.NL2BASH,)),
     "python_docstrings": Recipe(code.python_docstrings, (code.SYMPY,)),
     "citance_to_paper": Recipe(papers.citance_to_paper, (papers.SCISUMM,)),
+    "repo_changes": Recipe(code.repo_changes, (code.HISTORY,)),
     "crd3": Recipe(meetings.crd3, (meetings.CRD3,)),
 }
 

@@ -20,7 +20,7 @@ SCISUMM = Source(
     "1dd68e44df5c94cc767cc301cd04e61c52e4bf68",
     (
         "/data/Training-Set-2019/Task2/From-ScisummNet-2019/",
-        "/data/Training-Set-2019/Task1/**/*.xml",
+        "/data/Training-Set-2019/Task1/**/Reference_XML/",
         "/data/Training-Set-2019/Task1/**/annotation/",
     ),
 )
@@ -76,7 +76,7 @@ def _summarized(tree: Tree, split: str) -> Iterator[Row]:
 
 
 def _sentences(xml: str) -> Iterator[tuple[str, str, str]]:
-    """Number, title of the section as it is written, sentence. Without a title a section goes on with the one before."""
+    """Number, title of the section as it is written, sentence. A section without a title is part of the one before."""
     section = ""
     for mark in MARK.finditer(xml):
         if mark["number"]:

@@ -79,14 +79,15 @@ def open_source(source: Source, clones: Path | None, cache: Path, host: str = HO
 
 def _fetch(source: Source, folder: Path, url: str) -> None:
     """Commits and folders come first; the checkout then asks for the files it needs, in one request."""
-    at, done = ("-C", str(folder)), f"refs/fetched/{source.commit}"
+    at, done = ("-C", str(folder)), f"refs/fetched/{'history' if source.history else 'files'}/{source.commit}"
     if not (folder / ".git").exists():
         folder.mkdir(parents=True, exist_ok=True)
         _run(*at, "init", "-q")
         _run(*at, "remote", "add", "origin", url)
     elif _run(*at, "for-each-ref", done):
         return
-    depth = () if source.history else ("--depth=1",)
+    shallow = (folder / ".git" / "shallow").exists()
+    depth = ("--depth=1",) if not source.history else ("--unshallow",) if shallow else ()
     _run(*at, "fetch", "-q", "--no-tags", "--filter=blob:none", *depth, "origin", source.commit)
     _run(*at, "sparse-checkout", "set", "--no-cone", *source.paths)
     _run(*at, "checkout", "-q", "--force", "--detach", source.commit)
