@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 from examples.data.rows import Row, Splits, likeness, share
 from examples.data.sources import Source, Tree
 
-MEDQUAD = Source("abachaa/MedQuAD", "577bd37b96c02d1833b2c9eed2de9f96964e96cb", ("/*.xml",))
+MEDQUAD = Source("abachaa/MedQuAD", "577bd37b96c02d1833b2c9eed2de9f96964e96cb", ("*.xml",))
 
 
 def medquad(tree: Tree) -> Splits:
