@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,12 +17,12 @@ import typer
 
 from lindoc.cli.console import Console
 from lindoc.cli.options import Settings
-from lindoc.core.errors import DocumentError, LindocError, UsageError
+from lindoc.core.errors import DocumentError, UsageError
 
 if TYPE_CHECKING:
     from lindoc.core.formats import Source
     from lindoc.core.pipeline import Library
-    from lindoc.models.encoder import Encoder, Tokenizer
+    from lindoc.models.encoder import Encoder
 
 NOT_FOUND = 1
 NO_INPUT = "give files or directories, or pipe text in ('-' is standard input)"
@@ -112,11 +111,9 @@ def open_session(settings: Settings, *, make: bool = False) -> Iterator[Session]
 
     console = console_of(settings)
     encoder = open_encoder(settings)
-    if make:
-        path: Path | None = chosen_index(settings)
-        make_index_folder(chosen_index(settings))
-    else:
-        path = None if settings.no_store else store_path(settings.index, encoder)
+    path = chosen_index(settings) if make else None if settings.no_store else store_path(settings.index, encoder)
+    if make and path is not None:
+        make_index_folder(path)
     with Store.open(path, encoder=encoder, keeps_stdin=settings.index is not None) as store:
         library = Library(
             encoder,
@@ -151,6 +148,13 @@ def store_path(index: Path | None, encoder: Encoder | None = None) -> Path:
     return index / STORE_NAME if index.is_dir() else index
 
 
+def latest_index(index: Path | None) -> Path:
+    """The index asked for, or the default one, whatever the model; it need not be there."""
+    from lindoc.core.schema import latest_store_path
+
+    return latest_store_path() if index is None else store_path(index)
+
+
 def open_encoder(settings: Settings) -> Encoder:
     """The model, on the device and the number of CPU threads that were asked for."""
     from lindoc.models.registry import load_encoder
@@ -160,25 +164,6 @@ def open_encoder(settings: Settings) -> Encoder:
 
         torch.set_num_threads(settings.threads)
     return load_encoder(settings.model, settings.device)
-
-
-def open_tokenizer(settings: Settings) -> tuple[Tokenizer, int]:
-    """The model's tokenizer, without its weights where they lie apart, and the tokens that a segment may have."""
-    from lindoc.core.stream import SPECIALS
-    from lindoc.models.registry import MODELS
-    from lindoc.models.tokenizer import WordPieceTokenizer
-
-    folder = MODELS[settings.model].folder if settings.model in MODELS else Path(settings.model)
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        tokenizer, window = WordPieceTokenizer(folder / "tokenizer.json"), int(config["window"])
-        known = tokenizer.sha256 == config["tokenizer_sha256"]
-    except (OSError, ValueError, KeyError, TypeError, LindocError):
-        known = False
-    if known:
-        return tokenizer, window - SPECIALS
-    encoder = open_encoder(replace(settings, device="cpu"))  # another kind of model, or a broken one, which it names
-    return encoder.tokenizer, encoder.window - SPECIALS
 
 
 def paths_or_stdin(paths: Sequence[str] | None) -> list[str]:
@@ -192,11 +177,9 @@ def paths_or_stdin(paths: Sequence[str] | None) -> list[str]:
 
 def check_input(settings: Settings, *, given: bool, stdin: bool = True) -> None:
     """Raises UsageError, before a model is loaded, if there is nothing to work on. given : whether any inputs are"""
-    from lindoc.core.schema import latest_store_path
-
     if given or (stdin and not stdin_has_nothing()):
         return
-    if settings.no_store or not (latest_store_path() if settings.index is None else settings.index).exists():
+    if settings.no_store or not latest_index(settings.index).exists():
         raise no_input(stdin=stdin)
 
 

@@ -63,9 +63,8 @@ class Catalog(Database):
             "modified, failure FROM paths LEFT JOIN contents ON content = id ORDER BY path"
         )
         return [
-            Listed(path, key, None if key is None else Version.of(*version), bool(complete), *rest)
-            for path, key, *version, complete, segments, tokens, modified, failure in self._rows(query)
-            for rest in [(segments, tokens, modified, failure)]
+            Listed(path, key, None if key is None else Version.of(sha256, size, reader), bool(complete), *rest)
+            for path, key, sha256, size, reader, complete, *rest in self._rows(query)
         ]
 
     def is_empty(self) -> bool:

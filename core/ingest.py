@@ -4,19 +4,18 @@ fails is reported and the others go on."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lindoc.core.borders import Border, Borders
+from lindoc.core.borders import Border
 from lindoc.core.documents import Document
 from lindoc.core.errors import DocumentError
 from lindoc.core.progress import Progress, Silent, unknown_hints
-from lindoc.core.segments import segments
 from lindoc.core.sentences import sentences
-from lindoc.core.stream import SPECIALS, STATE_EVERY, Block, Window, encode_stream
+from lindoc.core.stream import STATE_EVERY, Block, Window, document_windows, encode_stream
 from lindoc.core.tasks.embed import Mean
 from lindoc.models.encoder import Encoder, State
 
@@ -89,19 +88,11 @@ def _windows(
         states[reading.key] = reading.state
         document = reading.document
         reports.progress.start(document.name, document.size)
-        last: Window | None = None
-        borders, limit = Borders(), encoder.window - SPECIALS
         try:
-            for segment, encoding in segments(document, encoder.tokenizer, limit, after=reading.after, borders=borders):
-                if last is not None:
-                    yield last
-                border = segment.index > 0 and segment.index % STATE_EVERY == 0
-                last = Window(reading.key, segment, encoding, border, borders.latest)
+            yield from document_windows(reading.key, document, encoder, reading.after, open_from=STATE_EVERY)
         except DocumentError as error:
             reading.failed = True
             reports.on_error(error)
-        if last is not None:
-            yield replace(last, border=last.segment.index >= STATE_EVERY)
         reading.ended = True
 
 

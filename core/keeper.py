@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from lindoc.core.borders import Border, last_common
-from lindoc.core.documents import Decisions, Document
+from lindoc.core.documents import Document
 from lindoc.core.errors import DocumentError
 from lindoc.core.ingest import ReadBlock, Reading, Reports, read_blocks, sentence_table
 from lindoc.core.store import Content, Row, Store, Version
@@ -60,7 +60,7 @@ class Keeper:
         """Tell the store what lies at the document's path. Of a document that has changed, what stands before the last
         border that the store has a state of and that has not changed is taken over."""
         document = given.document
-        version = Version(document.sha256, document.size, document.report.decisions or Decisions(document.kind))
+        version = Version.of_document(document)
         known = self.store.known(given.path, version)
         if known is not None and known.complete:
             self.store.touch(given.path, known.id, given.modified)

@@ -50,6 +50,10 @@ class Library:
         self.encoding = encoding
         self.block = block
         self.reports = Reports(progress or Silent(), on_error or ignore, on_warning or ignore)
+        self._clear_scope()
+
+    def _clear_scope(self) -> None:
+        """The tasks work on nothing yet."""
         self._scope: dict[int, Scoped] = {}  # content -> document, in the order given
         self._index: Index | None = None
         self._opened: tuple[int, Document] | None = None  # the document last quoted from
@@ -84,7 +88,7 @@ class Library:
 
     def read_documents(self, documents: Iterable[Given]) -> int:
         """The same for documents that are open."""
-        self._scope, self._index, self._opened = {}, None, None
+        self._clear_scope()
         keeper = self._keeper(self.store)
         for _ in keeper.read(self._unread(keeper, documents)):
             pass
@@ -105,12 +109,9 @@ class Library:
             self.store.fail(paths.get(error.path) or path_key(error.path), error.reason)
             self.reports.on_error(error)
 
-        self._scope, self._index, self._opened = {}, None, None
-        tops, held, telling = (
-            [path_key(root) for root in roots],
-            set(paths.values()),
-            replace(self.reports, on_error=failed),
-        )
+        self._clear_scope()
+        tops, held = [path_key(root) for root in roots], set(paths.values())
+        telling = replace(self.reports, on_error=failed)
         keeper = self._keeper(self.store, telling)
         self.store.hold()
         try:
@@ -130,7 +131,7 @@ class Library:
     def open_index(self) -> int:
         """The tasks below now work on everything the index holds; returns how many documents those are. What is stale
         is said; of a document that has only grown, the part that was read is used, others are left out."""
-        self._scope, self._index, self._opened = {}, None, None
+        self._clear_scope()
         for key, scoped in shelved(self.store, self._open, self.reports.on_warning):
             self._scope.setdefault(key, scoped)
         return len(self._scope)

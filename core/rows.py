@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lindoc.core.documents import Decisions, Mark, Segment
+from lindoc.core.documents import Decisions, Document, Mark, Segment
 from lindoc.models.encoder import Encoding, State
 
 
@@ -26,6 +26,10 @@ class Version(NamedTuple):
     @classmethod
     def of(cls, sha256: str, size: int, reader: str) -> Version:
         return cls(sha256, size, Decisions(*json.loads(reader)))
+
+    @classmethod
+    def of_document(cls, document: Document) -> Version:
+        return cls(document.sha256, document.size, document.report.decisions or Decisions(document.kind))
 
     @property
     def reader(self) -> str:

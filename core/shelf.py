@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from lindoc.core.catalog import GROWN
+from lindoc.core.catalog import GROWN, is_below
 from lindoc.core.documents import Document, Piece, ReadReport
 from lindoc.core.errors import DocumentError
 from lindoc.core.formats import Source
@@ -57,7 +57,7 @@ def _left_out(reason: str, names: Sequence[str]) -> str:
 def shown_path(path: str) -> str:
     """Relative to the working directory if it lies in it."""
     here = os.path.realpath(os.getcwd())
-    return os.path.relpath(path, here) if path.startswith(here.rstrip(os.sep) + os.sep) else path
+    return os.path.relpath(path, here) if is_below(path, here) else path
 
 
 class StoredText:

@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from lindoc.core.borders import Border, Borders, last_common
+from lindoc.core.borders import Border, last_common
 from lindoc.core.documents import Decisions, Document
 from lindoc.core.errors import DocumentError
 from lindoc.core.formats import Source, open_document
 from lindoc.core.formats.reading import Before
 from lindoc.core.results import Embedding
-from lindoc.core.segments import segments
-from lindoc.core.store import Store
-from lindoc.core.stream import SPECIALS, Window, encode_stream
+from lindoc.core.store import Store, Version
+from lindoc.core.stream import document_windows, encode_stream
 from lindoc.core.tasks.embed import Mean, normalized, pooled
 from lindoc.models.encoder import Encoder, State
 
@@ -75,7 +74,7 @@ def fork_state(
 ) -> Iterator[Embedding]:
     """Vectors of the segments of a text that is read after the saved document."""
     document = open_document(source)
-    windows = _windows(document, encoder, None, Borders())
+    windows = document_windows(0, document, encoder)
     for encoded in encode_stream(windows, encoder, block=block, states={0: saved.end.state}):
         for window, hidden in zip(encoded.windows, encoded.hidden, strict=True):
             segment, vector = window.segment, normalized(pooled(encoder, hidden), dim)
@@ -84,8 +83,7 @@ def fork_state(
 
 
 def _kept(document: Document, encoder: Encoder, store: Store | None) -> Point:
-    decisions = document.report.decisions or Decisions(document.kind)
-    key = None if store is None else store.holding(document.sha256, decisions)
+    key = None if store is None else store.holding(Version.of_document(document))
     borders = [] if store is None or key is None else store.borders(key)
     if store is None or key is None or not borders:
         return Point()
@@ -98,9 +96,9 @@ def _kept(document: Document, encoder: Encoder, store: Store | None) -> Point:
 
 
 def _read(document: Document, encoder: Encoder, start: Point, earlier: tuple[str, ...], block: int) -> SavedState:
-    borders, before, now = Borders(), start, start
+    before = now = start
     count = 0 if start.border is None else start.border.segments
-    windows = _windows(document, encoder, start.border, borders)
+    windows = document_windows(0, document, encoder, start.border)
     for encoded in encode_stream(windows, encoder, block=block, states={0: start.state}):
         last = encoded.windows[-1]
         before, mean = now, Mean(now.mean.total, now.mean.weight)
@@ -112,18 +110,4 @@ def _read(document: Document, encoder: Encoder, start: Point, earlier: tuple[str
         count = last.segment.index + 1
     if not count:
         raise DocumentError(document.name, "holds no text")
-    decisions = document.report.decisions or Decisions(document.kind)
-    return SavedState(document.name, document.sha256, document.size, decisions, before, now, count, earlier)
-
-
-def _windows(document: Document, encoder: Encoder, after: Border | None, borders: Borders) -> Iterator[Window]:
-    """Those after a border; a block begins with the last, so that the state before it can be had."""
-    last: Window | None = None
-    for segment, encoding in segments(
-        document, encoder.tokenizer, encoder.window - SPECIALS, after=after, borders=borders
-    ):
-        if last is not None:
-            yield last
-        last = Window(0, segment, encoding, after=borders.latest)
-    if last is not None:
-        yield replace(last, border=True)
+    return SavedState(document.name, *Version.of_document(document), before, now, count, earlier)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lindoc.core.borders import Border
 from lindoc.core.catalog import Catalog
 from lindoc.core.database import path_key
-from lindoc.core.documents import Decisions, Segment
+from lindoc.core.documents import Segment
 from lindoc.core.errors import StoreError
 from lindoc.core.rows import (
     Content,
@@ -49,15 +49,15 @@ class Store(Catalog):
         )
         return self.content(found[0][0]) if found else None
 
-    def holding(self, sha256: str, decisions: Decisions) -> int | None:
+    def holding(self, version: Version) -> int | None:
         """The content of these bytes, read so, wherever they lie."""
         query = "SELECT id FROM contents WHERE sha256 = ? AND reader = ?"
-        found = self._rows(query, (sha256, Version(sha256, 0, decisions).reader))
+        found = self._rows(query, (version.sha256, version.reader))
         return int(found[0][0]) if found else None
 
     def before(self, path: str, version: Version) -> int | None:
         """The content that `path` had before this version, if that is nowhere yet and was read in the same way."""
-        if self.holding(version.sha256, version.decisions) is not None:
+        if self.holding(version) is not None:
             return None
         query = "SELECT id FROM contents JOIN paths ON content = id WHERE path = ? AND reader = ?"
         found = self._rows(query, (path, version.reader))
@@ -111,10 +111,8 @@ class Store(Catalog):
 
     def _key_of(self, version: Version, path: str, inherited: tuple[int, Border] | None) -> int:
         """The content of this version, which is made if there is none."""
-        query = "SELECT id FROM contents WHERE sha256 = ? AND reader = ?"
-        found = self._db.execute(query, (version.sha256, version.reader)).fetchone()
-        if found is not None:
-            return int(found[0])
+        if (held := self.holding(version)) is not None:
+            return held
         values = (version.sha256, version.size, version.reader, version.decisions.kind)
         if inherited is None:
             return self._insert(values)

@@ -7,13 +7,14 @@ last window. Nothing is held but the open block and one state.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
-from lindoc.core.borders import Border
-from lindoc.core.documents import Segment
-from lindoc.core.errors import LindocError
+from lindoc.core.borders import Border, Borders
+from lindoc.core.documents import Document, Segment
+from lindoc.core.errors import DocumentError, LindocError
+from lindoc.core.segments import segments
 from lindoc.models.encoder import Encoder, Encoding, State
 
 SPECIALS = 2  # [CLS] and [SEP] of a window
@@ -38,6 +39,29 @@ class Block:
     windows: tuple[Window, ...]
     hidden: tuple[torch.Tensor, ...]  # (T_n, D) each, specials included
     states: Mapping[int, State]  # document -> its state after its last window here
+
+
+def document_windows(
+    key: int, document: Document, encoder: Encoder, after: Border | None = None, *, open_from: int = 0
+) -> Iterator[Window]:
+    """The segments of a document after a border, as windows. Blocks begin so that the states can be had that are kept:
+    those after every STATE_EVERY segments and, of a document with more than `open_from`, the one before the last
+    segment, which is open until more comes. Raises DocumentError, after what came before it."""
+    last: Window | None = None
+    borders = Borders()
+    read = segments(document, encoder.tokenizer, encoder.window - SPECIALS, after=after, borders=borders)
+    try:
+        for segment, encoding in read:
+            if last is not None:
+                yield last
+            border = segment.index > 0 and segment.index % STATE_EVERY == 0
+            last = Window(key, segment, encoding, border, borders.latest)
+    except DocumentError:
+        if last is not None:
+            yield replace(last, border=last.segment.index >= open_from)
+        raise
+    if last is not None:
+        yield replace(last, border=last.segment.index >= open_from)
 
 
 def encode_stream(

@@ -11,7 +11,7 @@ import typer
 
 from lindoc.cli import options
 from lindoc.cli.console import Console, paint
-from lindoc.cli.session import console_of, finish, open_tokenizer, paths_or_stdin, readable
+from lindoc.cli.session import console_of, finish, paths_or_stdin, readable
 from lindoc.cli.show import clip, columns, flat, place, print_json, print_record
 from lindoc.core.errors import UsageError
 
@@ -65,10 +65,12 @@ def _open(paths: list[str], console: Console, settings: options.Settings) -> Doc
 def _report(document: Document, console: Console, settings: options.Settings, *, json: bool, jsonl: bool) -> None:
     from lindoc.core.progress import unknown_hints
     from lindoc.core.segments import segments
+    from lindoc.core.stream import SPECIALS
+    from lindoc.models.registry import load_tokenizer
 
-    tokenizer, limit = open_tokenizer(settings)
+    tokenizer, window = load_tokenizer(settings.model)
     totals: Counter[str] = Counter()
-    read = _counted(segments(document, tokenizer, limit), totals)
+    read = _counted(segments(document, tokenizer, window - SPECIALS), totals)
     head = {"document": document.name, "kind": document.kind, "size": document.size, "sha256": document.sha256}
     if json:
         records = [_record(document, segment, encoding) for segment, encoding in read]

@@ -9,7 +9,7 @@ import typer
 
 from lindoc.cli import options
 from lindoc.cli.console import paint
-from lindoc.cli.session import NOT_FOUND, store_path
+from lindoc.cli.session import NOT_FOUND, latest_index
 from lindoc.cli.show import print_json
 from lindoc.core.errors import UsageError
 
@@ -27,10 +27,9 @@ def status(
     lindoc status
     lindoc status --json
     """
-    from lindoc.core.schema import latest_store_path
     from lindoc.core.store import Store
 
-    path = latest_store_path() if index is None else store_path(index)
+    path = latest_index(index)
     if not path.exists():
         if index is not None:
             raise UsageError(f"{path}: no such index")

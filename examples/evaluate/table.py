@@ -27,7 +27,7 @@ def rows_of(collection: Collection, found: Found) -> Rows:
 
 
 def figure_line(name: str, row: Row) -> str:
-    """Today's row, with columns added."""
+    """A set's row: how many queries and segments, and a figure a column."""
     alone = {"carried": " alone", "gain": "     -"}
     cells = [f"{column} {f'{row[column]:6.2f}' if column in row else alone[column]}" for column in (*COLUMNS, "gain")]
     return f"{name:28} {row['queries']:6} queries {row['segments']:6} segments  {'  '.join(cells)}"

@@ -39,14 +39,14 @@ def background(draws: Sequence[Callable[[], B]]) -> queue.Queue[B | Exception]:
 
 def train(
     model: LindocSmall,
-    rates: dict[float, list[torch.nn.Parameter]],
+    rates: Sequence[tuple[float, list[torch.nn.Parameter]]],
     losses: Callable[[B], dict[str, torch.Tensor]],
     ready: queue.Queue[B | Exception],
     seconds: float,
     out: Path,
 ) -> None:
-    """AdamW steps for `seconds`, the parameters of each learning rate under it; weights go to `out`."""
-    groups = [{"params": parameters, "lr": rate} for rate, parameters in rates.items()]
+    """AdamW steps for `seconds`, each learning rate with its parameters; weights go to `out`."""
+    groups = [{"params": parameters, "lr": rate} for rate, parameters in rates]
     on_gpu = next(model.parameters()).is_cuda
     optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.01, fused=on_gpu)
     step, start, log = 0, 0.0, collections.defaultdict(list)
@@ -56,14 +56,14 @@ def train(
         done = (time.time() - start) / seconds if start else 0.0
         if done >= 1:
             break
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        for group, (rate, _) in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * min(1, (step + 1) / WARM_UP) * (1 - done)
         batch = ready.get()
         if isinstance(batch, Exception):
             raise batch
         parts = losses(batch)
         torch.stack(list(parts.values())).sum().backward()
-        torch.nn.utils.clip_grad_norm_([p for group in rates.values() for p in group], 1.0)
+        torch.nn.utils.clip_grad_norm_([p for _, group in rates for p in group], 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         step += 1

@@ -9,11 +9,18 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
+from examples.evaluate.runner import CLS, SEP
 from lindoc.models.lindoc_small.modeling import LindocSmall
 
-CLS, SEP, MASK = 101, 102, 103
+MASK = 103
 WIDTH = 256
 DTYPE = torch.bfloat16
+
+
+def prepared(data: Path, device: torch.device) -> tuple[dict[str, np.ndarray], torch.Tensor]:
+    """What `prepare` wrote: the index arrays, and all tokens on the device."""
+    arrays = dict(np.load(data))
+    return arrays, torch.from_numpy(arrays.pop("flat").astype(np.int32)).to(device)
 
 
 def place(windows: np.ndarray, flat: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:

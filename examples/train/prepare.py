@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tokenizers import Tokenizer
 
+from examples.evaluate.runner import load_tokenizer
 from examples.evaluate.sets import LabelledDocument, load, read_rows, split_text
 
 MAX_TOKENS = 254  # a window of 256 less [CLS] and [SEP]
@@ -34,9 +34,7 @@ class Builder:
     """Collects token lists and named index arrays."""
 
     def __init__(self, tokenizer: Path):
-        self.tokenizer = Tokenizer.from_file(str(tokenizer))
-        self.tokenizer.no_truncation()
-        self.tokenizer.no_padding()
+        self.tokenizer = load_tokenizer(tokenizer)
         self.flat: list[np.ndarray] = []
         self.size = 0
         self.arrays: dict[str, np.ndarray] = {}

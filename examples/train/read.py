@@ -11,14 +11,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
 from examples.train.loop import background, train
-from examples.train.packed import DTYPE, compile_layers, load, place
+from examples.train.packed import DTYPE, compile_layers, load, place, prepared
 from examples.train.questions import Questions, QuestionSampler
-from lindoc.models.lindoc_small.from_minilm import load_minilm
+from lindoc.models.lindoc_small.from_minilm import is_of_reader, load_minilm, starts_fresh
 from lindoc.models.lindoc_small.modeling import Config, LindocSmall, Packing
 
 TAUGHT = 1.0  # weight of the teachers' distribution beside the labels
@@ -43,8 +42,7 @@ class ReaderTrainer:
     def __init__(self, args: argparse.Namespace):
         self.args = args
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.arrays = dict(np.load(args.data))
-        self.flat = torch.from_numpy(self.arrays.pop("flat").astype(np.int32)).to(self.device)
+        self.arrays, self.flat = prepared(args.data, self.device)
         self.model = self.reader(args.weights) if args.weights else load_minilm(args.minilm).to(self.device)
         self.teachers = [self.reader(path).eval().requires_grad_(False) for path in args.teachers]
         self.model.train()
@@ -73,12 +71,12 @@ class ReaderTrainer:
     def run(self) -> None:
         own, body = [], []
         for name, parameter in self.model.named_parameters():
-            reads = ".reader." in name or name.split(".")[0] in ("span", "no_answer")
-            wanted = reads or (self.args.whole and "memory" not in name and not name.startswith("salience"))
+            reads = is_of_reader(name)
+            wanted = reads or (self.args.whole and not starts_fresh(name))
             parameter.requires_grad_(wanted)
             if wanted:
                 (own if reads else body).append(parameter)
-        rates = {self.args.rate: own} | ({self.args.body_rate: body} if body else {})
+        rates = [(self.args.rate, own), *([(self.args.body_rate, body)] if body else [])]
         samplers = [QuestionSampler(self.arrays, self.args.seed + 1 + i) for i in range(2)]
         train(self.model, rates, self.losses, background([s.batch for s in samplers]), self.args.seconds, self.args.out)
 

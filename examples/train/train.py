@@ -22,10 +22,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from examples.evaluate.runner import CLS, SEP
 from examples.train.batches import HELD, Batch, Sampler
 from examples.train.loop import background, train
-from examples.train.packed import CLS, DTYPE, MASK, SEP, compile_layers, load, place
-from lindoc.models.lindoc_small.from_minilm import load_minilm, starts_fresh
+from examples.train.packed import DTYPE, MASK, compile_layers, load, place, prepared
+from lindoc.models.lindoc_small.from_minilm import is_of_reader, load_minilm, starts_fresh
 from lindoc.models.lindoc_small.modeling import Packing
 
 TEMPERATURE = 0.05
@@ -77,8 +78,7 @@ class Trainer:
     def __init__(self, args: argparse.Namespace):
         self.args = args
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.arrays = dict(np.load(args.data))
-        self.flat = torch.from_numpy(self.arrays.pop("flat").astype(np.int32)).to(self.device)
+        self.arrays, self.flat = prepared(args.data, self.device)
         self.sampler = Sampler(self.arrays, args.seed)
         self.model = load_minilm(args.minilm).to(self.device).eval()
         self.targets = self.teach()
@@ -206,10 +206,10 @@ class Trainer:
         return (each * live).sum() / live.sum().clamp(min=1)
 
     def run(self) -> None:
-        fresh = [p for name, p in self.model.named_parameters() if starts_fresh(name) and ".reader." not in name]
+        fresh = [p for name, p in self.model.named_parameters() if starts_fresh(name) and not is_of_reader(name)]
         body = [p for name, p in self.model.named_parameters() if not starts_fresh(name)]
         samplers = [Sampler(self.arrays, self.args.seed + 1 + i, self.sampler.budgets) for i in range(2)]
-        rates = {self.args.rate: body, self.args.memory_rate: fresh}
+        rates = [(self.args.rate, body), (self.args.memory_rate, fresh)]
         train(self.model, rates, self.losses, background([s.batch for s in samplers]), self.args.seconds, self.args.out)
 
 

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
-from lindoc.kernels.backend import Operator, chosen, lazy
-from lindoc.kernels.delta_rule import chunked, reference
+from lindoc.kernels.backend import Operator, chosen
+from lindoc.kernels.delta_rule import reference
+from lindoc.kernels.gated_delta_rule import BACKENDS as GATED
 
 __all__ = ["BACKENDS", "delta_rule"]
 
+
+def _ungated(run: Operator) -> Operator:
+    """The delta rule is the gated one that forgets nothing."""
+
+    def call(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, beta: torch.Tensor, **options: Any) -> Any:
+        return run(q, k, v, torch.zeros_like(beta), beta, **options)
+
+    return call
+
+
 BACKENDS: dict[str, Operator] = {
     "reference": reference.delta_rule,
-    "chunked": chunked.delta_rule,
-    "triton": lazy("lindoc.kernels.delta_rule.fused", "delta_rule"),
+    "chunked": _ungated(GATED["chunked"]),
+    "triton": _ungated(GATED["triton"]),
 }
 
 

@@ -20,12 +20,17 @@ _LAYER_NAMES = {
     "output_norm": "output.LayerNorm",
 }
 
-_READ_OUTS = ("span", "no_answer", "salience")
+_READER_HEADS = ("span", "no_answer")
+
+
+def is_of_reader(name: str) -> bool:
+    """Whether a parameter of lindoc-small serves the reader of answers alone."""
+    return ".reader." in name or name.split(".")[0] in _READER_HEADS
 
 
 def starts_fresh(name: str) -> bool:
     """Whether a parameter of lindoc-small has no counterpart in MiniLM."""
-    return "memory" in name or "reader" in name or name.split(".")[0] in _READ_OUTS
+    return is_of_reader(name) or "memory" in name or name.startswith("salience.")
 
 
 def load_minilm(path: Path) -> LindocSmall:

@@ -67,7 +67,7 @@ class Index:
 
 @pytest.fixture(autouse=True)
 def states_every_64_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("ingest", "store"):
+    for module in ("ingest", "store", "stream"):
         monkeypatch.setattr(f"lindoc.core.{module}.STATE_EVERY", 64)
 
 

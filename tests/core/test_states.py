@@ -104,7 +104,7 @@ def test_forks_are_the_rows_of_one_run(make_encoder: Any, source: SourceOf) -> N
 def test_what_the_store_holds_is_not_read_again(
     make_encoder: Any, source: SourceOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("ingest", "store"):
+    for module in ("ingest", "store", "stream"):
         monkeypatch.setattr(f"lindoc.core.{module}.STATE_EVERY", 16)
     given, encoder = source("a.txt", story(40)), make_encoder()
     with Store.open(tmp_path / "index.sqlite", encoder=encoder) as store:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +23,7 @@ except ModuleNotFoundError:  # the labelled sets are read with the extra `eval`
     collect_ignore_glob = ["test_*.py"]
 
 if TYPE_CHECKING:
+    from examples.data.sources import Tree
     from examples.evaluate.runner import Runner
 
 
@@ -62,5 +65,38 @@ def write_rows(tmp_path: Path) -> Callable[[str, list[dict[str, Any]]], Path]:
         text = "".join(json.dumps(row) + "\n" for row in rows)
         path.write_bytes(zstandard.ZstdCompressor().compress(text.encode()))
         return path
+
+    return write
+
+
+def run_git(folder: Path, *arguments: str) -> str:
+    alone = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "PATH": os.environ["PATH"]}
+    who = ["-c", "user.name=t", "-c", "user.email=t@t"]
+    done = subprocess.run(["git", *who, "-C", str(folder), *arguments], check=True, capture_output=True, env=alone)
+    return done.stdout.decode().strip()
+
+
+@pytest.fixture
+def git() -> Callable[..., str]:
+    """git(folder, *arguments): what it prints; no settings of the user's."""
+    return run_git
+
+
+@pytest.fixture
+def commit(tmp_path: Path) -> Callable[[str, dict[str, str]], Tree]:
+    """commit("owner/name", files): a repository under tmp_path/clones with one more commit."""
+    from examples.data.sources import Tree
+
+    def write(repo: str, files: dict[str, str]) -> Tree:
+        folder = tmp_path / "clones" / repo
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            run_git(folder, "init", "-q")
+        for name, text in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(text.encode())
+        run_git(folder, "add", "-A")
+        run_git(folder, "commit", "-q", "-m", "files")
+        return Tree(folder / ".git", run_git(folder, "rev-parse", "HEAD"))
 
     return write

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -19,3 +19,16 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Uninitialised buffers are NaN; none may reach a result or a gradient."""
+    for name in ("empty", "empty_like"):
+        plain = getattr(torch, name)
+
+        def nan(*args: object, plain: Callable[..., torch.Tensor] = plain, **options: object) -> torch.Tensor:
+            out = plain(*args, **options)
+            return out.fill_(float("nan")) if out.is_floating_point() else out
+
+        monkeypatch.setattr(torch, name, nan)

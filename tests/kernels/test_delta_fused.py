@@ -18,7 +18,10 @@ from lindoc.kernels.gated_delta_rule import gated_delta_rule
 from lindoc.kernels.rwkv7 import rwkv7
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-pytestmark = pytest.mark.skipif(not triton_runs_on(DEVICE), reason="needs Triton")
+pytestmark = [
+    pytest.mark.skipif(not triton_runs_on(DEVICE), reason="needs Triton"),
+    pytest.mark.usefixtures("poisoned"),
+]
 
 # a gradient sums over the tokens after it, so errors are measured against its largest entry
 TOLERANCE = {torch.float32: 2e-5, torch.float16: 2e-3, torch.bfloat16: 3e-2}
@@ -27,19 +30,6 @@ Inputs = tuple[torch.Tensor, ...]
 RUN: dict[int, Callable[..., tuple[torch.Tensor, torch.Tensor | None]]] = {
     4: delta_rule, 5: gated_delta_rule, 6: rwkv7
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Uninitialised buffers are NaN; none may reach a result."""
-    for name in ("empty", "empty_like"):
-        plain = getattr(torch, name)
-
-        def nan(*args: object, plain: Callable[..., torch.Tensor] = plain, **options: object) -> torch.Tensor:
-            out = plain(*args, **options)
-            return out.fill_(float("nan")) if out.is_floating_point() else out
-
-        monkeypatch.setattr(torch, name, nan)
 
 
 def inputs(n_token: int, n_head: int, key_dim: int, value_dim: int, strength: float, rows: int = 1) -> Inputs:

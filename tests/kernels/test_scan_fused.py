@@ -16,26 +16,16 @@ from lindoc.kernels.selective_scan import selective_scan
 from lindoc.kernels.wkv4 import wkv4
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-pytestmark = pytest.mark.skipif(not triton_runs_on(DEVICE), reason="needs Triton")
+pytestmark = [
+    pytest.mark.skipif(not triton_runs_on(DEVICE), reason="needs Triton"),
+    pytest.mark.usefixtures("poisoned"),
+]
 
 # sums are kept in fp32 whatever the inputs; results are rounded to the type of the inputs
 TOLERANCE = {torch.float32: 2e-5, torch.float16: 2e-3, torch.bfloat16: 2e-2}
 
 Tensors = dict[str, torch.Tensor]
 Operator = Callable[..., tuple[torch.Tensor, torch.Tensor | None]]
-
-
-@pytest.fixture(autouse=True)
-def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Uninitialised buffers are NaN; none may reach a result."""
-    for name in ("empty", "empty_like"):
-        plain = getattr(torch, name)
-
-        def nan(*args: object, plain: Callable[..., torch.Tensor] = plain, **options: object) -> torch.Tensor:
-            out = plain(*args, **options)
-            return out.fill_(float("nan")) if out.is_floating_point() else out
-
-        monkeypatch.setattr(torch, name, nan)
 
 
 def normal(seed: int, *shape: int) -> torch.Tensor:
